@@ -1,0 +1,85 @@
+"""Orchestrators and the replies they give."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .errors import InvalidInput
+
+if TYPE_CHECKING:
+    from .tower.mission import Mission
+    from .tower.process import Quota
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an orchestrator answers. `data` (JSON values only) is stored beside the text."""
+
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+Orchestrator = Callable[["Mission"], Awaitable["Reply | str"]]
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratorSpec:
+    """A capability's entry point. A process keeps the version it started with.
+
+    `max_concurrent` bounds its running processes on one node; `quota` None means the settings'.
+    """
+
+    name: str
+    function: Orchestrator
+    version: int = 1
+    max_concurrent: int = 10
+    description: str = ""
+    quota: Quota | None = None
+
+
+class CapabilityRegistry:
+    """The orchestrators being served, by name and version."""
+
+    def __init__(
+        self, specs: tuple[OrchestratorSpec, ...] = (), default: str | None = None
+    ) -> None:
+        self._specs: dict[str, dict[int, OrchestratorSpec]] = {}
+        self._default = default
+        for spec in specs:
+            self.register(spec)
+
+    def register(self, spec: OrchestratorSpec) -> None:
+        versions = self._specs.setdefault(spec.name, {})
+        if spec.version in versions:
+            raise ValueError(f"capability '{spec.name}' version {spec.version} is registered twice")
+        versions[spec.version] = spec
+
+    def find(self, name: str, version: int) -> OrchestratorSpec | None:
+        """Exactly this version, or None."""
+        return self._specs.get(name, {}).get(version)
+
+    def choose(self, name: str | None) -> OrchestratorSpec:
+        """The newest version of `name`, or of the default, or of the only one there is.
+
+        Raises:
+            InvalidInput: the name is unknown, or none was given and there is no clear choice.
+        """
+        choices = ", ".join(sorted(self._specs)) or "none is installed"
+        if name is None:
+            if self._default in self._specs:
+                name = self._default
+            elif len(self._specs) == 1:
+                name = next(iter(self._specs))
+            else:
+                raise InvalidInput("capability", f"name one of: {choices}")
+        versions = self._specs.get(name or "")
+        if not versions:
+            raise InvalidInput("capability", f"'{name}' is not served here; choose from: {choices}")
+        return versions[max(versions)]
+
+    def __iter__(self) -> Iterator[OrchestratorSpec]:
+        """The newest version of each capability, by name."""
+        for name in sorted(self._specs):
+            yield self._specs[name][max(self._specs[name])]

@@ -1,0 +1,37 @@
+"""What text may be stored, the same at every surface."""
+
+from __future__ import annotations
+
+from ..errors import InvalidInput
+
+MAX_MESSAGE = 10_000
+MAX_TITLE = 500
+MAX_ID = 255
+
+
+def checked(field: str, text: str, *, longest: int, shortest: int = 1) -> str:
+    """The text itself, if a database can hold it. Lengths are in code points.
+
+    Raises:
+        InvalidInput: too short, too long, or holding NUL or a lone surrogate.
+    """
+    if len(text) < shortest:
+        raise InvalidInput(field, f"must have at least {shortest} characters")
+    if len(text) > longest:
+        raise InvalidInput(field, f"must have at most {longest} characters, has {len(text)}")
+    if "\x00" in text:
+        raise InvalidInput(field, "must not contain NUL characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            field, f"character {error.start} is half of a surrogate pair; send valid Unicode"
+        ) from None
+    return text
+
+
+def storable(text: str) -> str:
+    """A model's or capability's text, with what no database can hold replaced by U+FFFD."""
+    return (
+        text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )

@@ -1,0 +1,35 @@
+"""One entry of a stream: a session's append-only, gapless log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """`seq` starts at 1 and has no gaps within its `stream` (a `Session.id`).
+
+    `session_id` is the public id of the session that the stream belongs to.
+    """
+
+    stream: int
+    seq: int
+    type: str
+    session_id: str
+    pid: str | None
+    user_id: str
+    payload: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event about to be appended. With `key`, a second event of the same (pid, key, type) is
+    dropped silently: that is what keeps a replayed run from telling its story twice."""
+
+    type: str
+    payload: dict[str, Any]
+    pid: str | None = None
+    key: str | None = None

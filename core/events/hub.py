@@ -1,0 +1,80 @@
+"""Fan-out of hints between whoever appends events and whoever follows them.
+
+A hint says that a stream has grown; the events themselves are read from the log. So a hint that
+is lost costs latency and never an event, and nothing here needs to be durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import orjson
+import structlog
+from broadcaster import Broadcast
+
+CHANNEL = "mission.hints"
+log = structlog.get_logger(__name__)
+
+Listener = Callable[[int, int], None]
+"""Called with (stream, newest seq)."""
+
+
+class Hub:
+    """Carries hints over broadcaster. Hints of one stream are merged while they wait."""
+
+    def __init__(self, url: str = "memory://") -> None:
+        self._broadcast = Broadcast(url)
+        self._waiting: dict[int, tuple[int, str]] = {}
+        self._wake = asyncio.Event()
+        self._listeners: dict[int, set[Listener]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self._broadcast.connect()
+        subscribed = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(self._receive(subscribed), name="hub-receive"),
+            asyncio.create_task(self._send(), name="hub-send"),
+        ]
+        await subscribed.wait()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._broadcast.disconnect()
+
+    def hint(self, stream: int, seq: int, user_id: str) -> None:
+        """Tell every node that `stream` has grown to `seq`. Never blocks."""
+        self._waiting[stream] = (seq, user_id)
+        self._wake.set()
+
+    def listen(self, stream: int, listener: Listener) -> None:
+        self._listeners.setdefault(stream, set()).add(listener)
+
+    def unlisten(self, stream: int, listener: Listener) -> None:
+        listeners = self._listeners.get(stream, set())
+        listeners.discard(listener)
+        if not listeners:
+            self._listeners.pop(stream, None)
+
+    async def _send(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            hints, self._waiting = self._waiting, {}
+            message = [[stream, seq, user] for stream, (seq, user) in hints.items()]
+            await self._broadcast.publish(CHANNEL, orjson.dumps(message).decode())
+
+    async def _receive(self, subscribed: asyncio.Event) -> None:
+        async with self._broadcast.subscribe(CHANNEL) as subscriber:
+            subscribed.set()
+            while True:
+                message = await subscriber.get()
+                for stream, seq, _user in orjson.loads(message.message):
+                    for listener in tuple(self._listeners.get(stream, ())):
+                        listener(stream, seq)

@@ -1,0 +1,87 @@
+"""Events for clients: ownership, then the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from ..errors import NotFound
+from ..identity import Caller
+from ..storage.persistence import Persistence
+from .event import Event
+from .follow import Followers
+from .log import EventLog
+
+ENDINGS = frozenset({"process.completed", "process.failed", "process.cancelled"})
+
+
+class EventService:
+    """Reading and following, for one caller's own sessions and processes."""
+
+    def __init__(self, persistence: Persistence, log: EventLog, followers: Followers) -> None:
+        self._persistence = persistence
+        self._log = log
+        self._followers = followers
+
+    async def read(
+        self, caller: Caller, session_id: str, *, after: int = 0, limit: int = 100
+    ) -> list[Event]:
+        """One page of a session's events, oldest first."""
+        return await self._log.read(await self._stream(caller, session_id), after, limit)
+
+    async def last_seq(self, caller: Caller, session_id: str) -> int:
+        """The newest event's number: the cursor to follow from, having read everything else."""
+        return (await self._log.bounds(await self._stream(caller, session_id)))[1]
+
+    async def follow_session(
+        self, caller: Caller, session_id: str, *, after: int | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Events with `seq > after` (None: from now on), until closed or the server stops.
+
+        Raises:
+            NotFound, CursorExpired: on the first `__anext__`.
+        """
+        stream = await self._stream(caller, session_id)
+        async with aclosing(self._followers.follow(stream, after)) as events:
+            async for event in events:
+                yield event
+
+    async def follow_process(
+        self, caller: Caller, pid: str, *, after: int = 0
+    ) -> AsyncGenerator[Event, None]:
+        """The process's own events with `seq > after`, to the one that ends it.
+
+        Raises:
+            NotFound, CursorExpired: on the first `__anext__`.
+        """
+        row = await self._persistence.fetch_one(
+            "SELECT session_id, first_seq, state FROM process WHERE pid = ? AND user_id = ?",
+            (pid, caller.user_id),
+        )
+        if row is None:
+            raise NotFound("process", pid)
+        after = max(after, row["first_seq"] - 1)
+        if row["state"] in ("terminated", "zombie") and not await self._goes_on(pid, after):
+            return
+        async with aclosing(self._followers.follow(row["session_id"], after)) as events:
+            async for event in events:
+                if event.pid == pid:
+                    yield event
+                    if event.type in ENDINGS:
+                        return
+
+    async def _goes_on(self, pid: str, after: int) -> bool:
+        row = await self._persistence.fetch_one(
+            "SELECT 1 FROM event WHERE pid = ? AND seq > ? LIMIT 1", (pid, after)
+        )
+        return row is not None
+
+    async def _stream(self, caller: Caller, session_id: str) -> int:
+        row = await self._persistence.fetch_one(
+            "SELECT id FROM session WHERE user_id = ? AND public_id = ?",
+            (caller.user_id, session_id),
+        )
+        if row is None:
+            raise NotFound("session", session_id)
+        stream: int = row["id"]
+        return stream

@@ -1,0 +1,94 @@
+"""Is this server alive, and can it do its work? The answers that probes get."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ..errors import MissionError
+from ..llm.factory import LLMFactory
+from ..version import __version__
+from .database import Reader, database_check
+from .models import models_check
+from .result import ComponentHealth, ComponentStatus, HealthCheckResult, OverallStatus
+
+if TYPE_CHECKING:
+    from ..runtime import MissionRuntime
+
+Check = Callable[[], Awaitable[ComponentHealth]]
+"""Looks at one component. May raise and may take long: the checker bounds it."""
+
+log = structlog.get_logger(__name__)
+
+
+class HealthChecker:
+    """Answers liveness and readiness probes. Neither method raises.
+
+    `timeout` bounds each check, in seconds; checks run at the same time.
+    """
+
+    def __init__(self, version: str, checks: Mapping[str, Check], timeout: float = 5.0) -> None:
+        self._version = version
+        self._checks = dict(checks)
+        self._timeout = timeout
+        self._started = time.monotonic()
+
+    async def check_liveness(self) -> HealthCheckResult:
+        """Whether the server answers at all. Touches no dependency, so it is always healthy."""
+        api = ComponentHealth(status=ComponentStatus.UP, last_check=datetime.now(UTC))
+        return self._result({"api": api})
+
+    async def check_readiness(self) -> HealthCheckResult:
+        """Whether the server can do its work: every check, run now."""
+        found = await asyncio.gather(*(self._run(name) for name in self._checks))
+        return self._result(dict(zip(self._checks, found, strict=True)))
+
+    async def _run(self, name: str) -> ComponentHealth:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                health = await self._checks[name]()
+        except TimeoutError:
+            health = _down(f"no answer within {self._timeout:g} s")
+        except MissionError as error:
+            health = _down(error.message)
+        except Exception:
+            log.warning("health.check_failed", component=name, exc_info=True)
+            health = _down("the check failed; the server's log says why")
+        taken = round((time.monotonic() - began) * 1000, 3)
+        return health.model_copy(update={"latency_ms": taken, "last_check": datetime.now(UTC)})
+
+    def _result(self, components: dict[str, ComponentHealth]) -> HealthCheckResult:
+        return HealthCheckResult(
+            status=OverallStatus.of(components.values()),
+            timestamp=datetime.now(UTC),
+            uptime_seconds=time.monotonic() - self._started,
+            version=self._version,
+            components=components,
+        )
+
+
+def make_checker(runtime: MissionRuntime, database: Reader) -> HealthChecker:
+    """The checker of one server: its database and its source of LLM replies."""
+
+    def served(provider: str) -> bool:
+        factory = runtime.llm_provider_factory
+        # A factory that a caller brought may make anything.
+        return provider in factory if isinstance(factory, LLMFactory) else factory is not None
+
+    return HealthChecker(
+        __version__,
+        {
+            "database": database_check(database),
+            "models": models_check(runtime.settings.llm_provider, served),
+        },
+    )
+
+
+def _down(message: str) -> ComponentHealth:
+    return ComponentHealth(status=ComponentStatus.DOWN, message=message)

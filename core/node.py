@@ -1,0 +1,83 @@
+"""One server's running parts, started and stopped in order."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from datetime import UTC, datetime
+from types import TracebackType
+
+from .capabilities import CapabilityRegistry
+from .chat.service import ChatService
+from .events.follow import Followers
+from .events.hub import Hub
+from .events.log import EventLog
+from .events.service import EventService
+from .health.checker import make_checker
+from .runtime import MissionRuntime
+from .tower.control_tower import ControlTower
+
+
+class Node:
+    """Everything that runs on one data folder. Two can live in one process, on two folders."""
+
+    def __init__(self, runtime: MissionRuntime, capabilities: CapabilityRegistry) -> None:
+        self.runtime = runtime
+        self.capabilities = capabilities
+        self.database = runtime.persistence
+        self._hub = Hub()
+        log = EventLog(self.database, self._hub.hint)
+        self._followers = Followers(log, self._hub)
+        self.events = EventService(self.database, log, self._followers)
+        self.chat = ChatService(self.database, log)
+        self.tower = ControlTower(runtime, capabilities, self.chat, log)
+        self.health = make_checker(runtime, self.database)
+        self.started_at = datetime.now(UTC)
+        self._started = AsyncExitStack()
+        self._drained = False
+
+    async def start(self, around: AbstractAsyncContextManager[object] | None = None) -> None:
+        """Open the storage, start fan-out, enter `around`, take up unfinished work.
+
+        `around` holds what processes rely on: it is left only when none runs any more.
+
+        Raises:
+            LeaseHeld: another server uses the data folder. Nothing has been started then.
+        """
+        async with AsyncExitStack() as started:
+            await self.database.open()
+            started.push_async_callback(self._close)
+            await self._hub.start()
+            await started.enter_async_context(around or nullcontext())
+            started.push_async_callback(self.drain)
+            await self.tower.start()
+            self._started = started.pop_all()
+
+    async def drain(self) -> None:
+        """Take no more work, let what runs end or park it, then end every follower: the story of
+        what was running has been told by then. `stop` does this too."""
+        if self._drained:  # what would not end then would be waited for once more
+            return
+        await self.tower.stop()
+        self._followers.close()
+        self._drained = True
+
+    async def stop(self) -> None:
+        """Drain what runs, park what does not finish in time, close."""
+        await self._started.aclose()
+
+    async def _close(self) -> None:
+        await self._hub.stop()
+        self.runtime.threads.close()
+        await self.database.close()
+
+    async def __aenter__(self) -> Node:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()

@@ -1,0 +1,87 @@
+"""The framework's primitives for capabilities, bundled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .configs import ConfigRegistry, Configs
+from .llm.factory import LLMFactory
+from .llm.mock import MockProvider
+from .llm.provider import LLMProvider
+from .settings import Settings
+from .storage.database import make_database
+from .storage.persistence import Persistence
+from .tools.catalog import ToolCatalog
+from .tools.executor import CatalogExecutor
+from .tools.spec import ToolExecutor, ToolRegistry
+from .tools.threads import ThreadPool
+from .tower.journal import outside_recorder
+
+DEFAULT_THREADS = 16
+
+
+@dataclass(frozen=True)
+class MissionRuntime:
+    """What a capability is built from.
+
+    `llm_provider_factory` is None and `mock_provider` set when the runtime uses the mock.
+    `persistence` is not open yet: whoever serves the runtime opens it.
+    """
+
+    persistence: Persistence
+    tool_executor: ToolExecutor
+    settings: Settings
+    config_registry: ConfigRegistry
+    llm_provider_factory: Callable[[str], LLMProvider] | None = None
+    mock_provider: LLMProvider | None = None
+    tool_registry: ToolRegistry = field(kw_only=True, default_factory=ToolCatalog)
+    threads: ThreadPool = field(kw_only=True, default_factory=lambda: ThreadPool(DEFAULT_THREADS))
+
+    def llm(self, role: str) -> LLMProvider:
+        """The provider that plays this role (`writer`, `planner`, ...).
+
+        Raises:
+            LLMError: the configured provider is unknown or unusable.
+        """
+        if self.mock_provider is not None:
+            return self.mock_provider
+        if self.llm_provider_factory is None:
+            raise ValueError("a runtime needs llm_provider_factory or mock_provider")
+        return self.llm_provider_factory(role)
+
+    @property
+    def provider_name(self) -> str:
+        return "mock" if self.mock_provider is not None else self.settings.llm_provider
+
+
+def create_mission_runtime(
+    tool_registry: ToolRegistry,
+    persistence: Persistence | None = None,
+    settings: Settings | None = None,
+    use_mock: bool = False,
+    config_registry: ConfigRegistry | None = None,
+) -> MissionRuntime:
+    """Build a runtime. What is not given is made from the settings.
+
+    Args:
+        tool_registry: the tools to serve; see `ToolCatalog`.
+        persistence: where everything is stored; by default the database of the settings.
+        settings: by default read from the environment.
+        use_mock: answer with the deterministic mock provider, whatever the settings say.
+        config_registry: where capabilities put their configs.
+    """
+    settings = settings or Settings()
+    threads = ThreadPool(settings.tool_threads)
+    storage = persistence or make_database(settings)
+    recorder = outside_recorder(storage)
+    return MissionRuntime(
+        persistence=storage,
+        tool_executor=CatalogExecutor(tool_registry, threads, recorder=recorder),
+        settings=settings,
+        config_registry=Configs() if config_registry is None else config_registry,
+        llm_provider_factory=None if use_mock else LLMFactory(settings),
+        mock_provider=MockProvider() if use_mock else None,
+        tool_registry=tool_registry,
+        threads=threads,
+    )

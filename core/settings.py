@@ -1,0 +1,90 @@
+"""Every setting of the server, from the environment (`MISSION_*`), `.env` or arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .tower.process import Quota
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        raise ValueError("separate names with commas, without brackets")
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Several names; in the environment, with commas between them."""
+
+
+class Settings(BaseSettings):
+    """Settings of one server. Unknown `MISSION_*` variables are left to plugins."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MISSION_",
+        env_file=".env",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
+    data: Path = Field(
+        default=Path("mission-data"), description="Folder that holds everything this server stores."
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Serve other machines without authentication. Only behind a guard.",
+    )
+    allowed_hosts: Names = Field(
+        default=(), description="Names, beside the loopback ones, that a Host header may carry."
+    )
+    allowed_origins: Names = Field(
+        default=(), description="Origins, beside the server's own, whose pages may call it."
+    )
+
+    default_capability: str = Field(
+        default="assistant",
+        description="Capability of a request that names none, where it is loaded.",
+    )
+    disabled_plugins: Names = Field(
+        default=(), description="Names of installed plugins that are not loaded."
+    )
+    llm_provider: str = Field(default="mock", description="Provider of LLM replies.")
+    running_slots: int = Field(
+        default=64, ge=1, le=10_000, description="Processes running at once."
+    )
+    max_ready: int = Field(
+        default=10_000, ge=1, description="Processes waiting for a slot, in all."
+    )
+    max_backlog: int = Field(default=100, ge=1, description="Processes waiting in one session.")
+    quota: Quota = Field(default_factory=Quota, description="Quota of a process.")
+    tool_threads: int = Field(
+        default=16, ge=1, le=256, description="Threads for sync tools and steps."
+    )
+
+    shutdown_seconds: float = Field(
+        default=10, ge=0, le=600, description="Time to finish running work before it is parked."
+    )
+    max_body_bytes: int = Field(
+        default=1 << 20, ge=1024, description="Largest request body, in bytes."
+    )
+    operation_timeout_seconds: float = Field(
+        default=330,
+        gt=0,
+        description="Longest GraphQL query or mutation, waiting for a reply included.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, JSON elsewhere."
+    )

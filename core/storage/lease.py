@@ -1,0 +1,131 @@
+"""The exclusive lease on a data folder: one server at a time, and anyone can see which."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from ..errors import MissionError
+
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    """Who holds a folder. `url` is None until the server listens; `started_at` is ISO-8601."""
+
+    pid: int
+    host: str
+    started_at: str
+    url: str | None = None
+
+
+class LeaseHeld(MissionError):
+    """Another server uses the folder."""
+
+    code = "LEASE_HELD"
+
+    def __init__(self, folder: Path, holder: LeaseInfo | None) -> None:
+        who = (
+            f"process {holder.pid} on {holder.host}, at {holder.url or 'no address yet'},"
+            f" since {holder.started_at}"
+            if holder
+            else "a server that has not said its name yet"
+        )
+        super().__init__(
+            f"data folder '{folder}' is in use by {who}."
+            " Stop that server, or choose another folder with --data or MISSION_DATA."
+        )
+        self.holder = holder
+
+
+class Lease:
+    """An advisory lock that the kernel releases when its holder dies, however it dies.
+
+    The lock is `server.lock`; `server.json` beside it says who holds it, and is believed only
+    while the lock is held.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._fd: int | None = None
+        self._info: LeaseInfo | None = None
+
+    def acquire(self) -> None:
+        """Take the folder, made private to this user if it is new.
+
+        Raises:
+            LeaseHeld: another server has it.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if not _locked(fd, fcntl.LOCK_EX, patience=LOOK_SECONDS):
+            os.close(fd)
+            raise LeaseHeld(self._folder, _read_info(self._folder))
+        self._fd = fd
+        self._publish(
+            LeaseInfo(
+                os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat("T", "seconds")
+            )
+        )
+
+    def announce(self, url: str) -> None:
+        """Say where the server listens, for the command line to find it."""
+        if self._info is not None:
+            self._publish(replace(self._info, url=url))
+
+    def release(self) -> None:
+        if self._fd is not None:
+            (self._folder / "server.json").unlink(missing_ok=True)
+            os.close(self._fd)
+            self._fd = None
+            self._info = None
+
+    @staticmethod
+    def read(folder: Path) -> LeaseInfo | None:
+        """The live holder of a folder, or None when nobody has it."""
+        try:
+            fd = os.open(folder / "server.lock", os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        try:
+            return None if _locked(fd, fcntl.LOCK_SH, patience=0) else _read_info(folder)
+        finally:
+            os.close(fd)
+
+    def _publish(self, info: LeaseInfo) -> None:
+        self._info = info
+        temporary = self._folder / "server.json.new"
+        temporary.write_bytes(orjson.dumps(asdict(info)))
+        temporary.replace(self._folder / "server.json")
+
+
+def _locked(fd: int, how: int, patience: float) -> bool:
+    """Take the lock, if it can be had in `patience` seconds.
+
+    The instant for which somebody looks (`Lease.read`) must not pass for a server.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+        else:
+            return True
+
+
+def _read_info(folder: Path) -> LeaseInfo | None:
+    try:
+        return LeaseInfo(**orjson.loads((folder / "server.json").read_bytes()))
+    except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
+        return None

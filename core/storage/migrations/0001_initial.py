@@ -1,0 +1,323 @@
+from tortoise import fields, migrations
+from tortoise.fields.base import OnDelete
+from tortoise.indexes import Index
+from tortoise.migrations import operations as ops
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    operations = [
+        ops.CreateModel(
+            name="Session",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        primary_key=True, generated=False, unique=True, db_index=True
+                    ),
+                ),
+                ("public_id", fields.CharField(max_length=255)),
+                ("user_id", fields.CharField(max_length=255)),
+                ("title", fields.CharField(null=True, max_length=500)),
+                ("capability", fields.CharField(null=True, max_length=255)),
+                ("message_count", fields.BigIntField(default=0)),
+                ("created_at", fields.BigIntField()),
+                ("last_activity", fields.BigIntField()),
+                ("deleted_at", fields.BigIntField(null=True)),
+                ("archived_at", fields.BigIntField(null=True)),
+            ],
+            options={
+                "table": "session",
+                "app": "core",
+                "unique_together": (("user_id", "public_id"),),
+                "indexes": [Index(fields=["user_id", "last_activity", "id"])],
+                "pk_attr": "id",
+                "table_description": "A conversation. Shares its id with its stream. Clients see public_id.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="Message",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                (
+                    "session",
+                    fields.ForeignKeyField(
+                        "core.Session",
+                        source_field="session_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("pid", fields.CharField(null=True, max_length=36)),
+                ("role", fields.CharField(max_length=16)),
+                ("content", fields.TextField(unique=False)),
+                ("data", fields.TextField(null=True, unique=False)),
+                ("created_at", fields.BigIntField()),
+                ("edited_at", fields.BigIntField(null=True)),
+                ("deleted_at", fields.BigIntField(null=True)),
+                ("original_content", fields.TextField(null=True, unique=False)),
+            ],
+            options={
+                "table": "message",
+                "app": "core",
+                "indexes": [Index(fields=["session_id", "id"])],
+                "pk_attr": "id",
+                "table_description": "One message of a session, with the data that the capability attached.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="Process",
+            fields=[
+                (
+                    "pid",
+                    fields.CharField(primary_key=True, unique=True, db_index=True, max_length=36),
+                ),
+                (
+                    "session",
+                    fields.ForeignKeyField(
+                        "core.Session",
+                        source_field="session_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("user_id", fields.CharField(max_length=255)),
+                ("request_id", fields.CharField(max_length=255)),
+                ("capability", fields.CharField(max_length=255)),
+                ("version", fields.IntField()),
+                ("state", fields.CharField(max_length=16)),
+                ("priority", fields.CharField(max_length=16)),
+                ("stage", fields.CharField(null=True, max_length=255)),
+                ("epoch", fields.IntField(default=0)),
+                ("input", fields.TextField(unique=False)),
+                ("quota", fields.TextField(unique=False)),
+                ("outcome", fields.CharField(null=True, max_length=16)),
+                ("reason", fields.CharField(null=True, max_length=255)),
+                ("error", fields.TextField(null=True, unique=False)),
+                ("message_id", fields.BigIntField()),
+                ("reply_message_id", fields.BigIntField(null=True)),
+                ("llm_calls", fields.IntField(default=0)),
+                ("tool_calls", fields.IntField(default=0)),
+                ("agent_hops", fields.IntField(default=0)),
+                ("iterations", fields.IntField(default=0)),
+                ("steps", fields.IntField(default=0)),
+                ("tokens_in", fields.BigIntField(default=0)),
+                ("tokens_out", fields.BigIntField(default=0)),
+                ("elapsed", fields.BigIntField(default=0)),
+                ("first_seq", fields.BigIntField()),
+                ("created_at", fields.BigIntField()),
+                ("started_at", fields.BigIntField(null=True)),
+                ("completed_at", fields.BigIntField(null=True)),
+            ],
+            options={
+                "table": "process",
+                "app": "core",
+                "unique_together": (("user_id", "request_id"),),
+                "indexes": [
+                    Index(fields=["user_id", "pid"]),
+                    Index(fields=["session_id", "pid"]),
+                    Index(fields=["state", "pid"]),
+                ],
+                "pk_attr": "pid",
+                "table_description": "One request. The epoch fences out runs that were only asleep.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="Interrupt",
+            fields=[
+                (
+                    "id",
+                    fields.CharField(primary_key=True, unique=True, db_index=True, max_length=36),
+                ),
+                (
+                    "process",
+                    fields.ForeignKeyField(
+                        "core.Process",
+                        source_field="process_id",
+                        db_constraint=True,
+                        to_field="pid",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                (
+                    "session",
+                    fields.ForeignKeyField(
+                        "core.Session",
+                        source_field="session_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("user_id", fields.CharField(max_length=255)),
+                ("key", fields.CharField(max_length=255)),
+                ("kind", fields.CharField(max_length=32)),
+                ("status", fields.CharField(max_length=16)),
+                ("question", fields.TextField(unique=False)),
+                ("options", fields.TextField(unique=False)),
+                ("answer", fields.TextField(null=True, unique=False)),
+                ("created_at", fields.BigIntField()),
+                ("expires_at", fields.BigIntField(null=True)),
+                ("resolved_at", fields.BigIntField(null=True)),
+            ],
+            options={
+                "table": "interrupt",
+                "app": "core",
+                "unique_together": (("process", "key"),),
+                "indexes": [
+                    Index(fields=["status", "expires_at"]),
+                    Index(fields=["user_id", "status", "id"]),
+                ],
+                "pk_attr": "id",
+                "table_description": "A pause that needs an answer.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="Step",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                (
+                    "process",
+                    fields.ForeignKeyField(
+                        "core.Process",
+                        source_field="process_id",
+                        null=True,
+                        db_constraint=True,
+                        to_field="pid",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("key", fields.CharField(max_length=255)),
+                ("kind", fields.CharField(max_length=16)),
+                ("name", fields.CharField(max_length=255)),
+                ("digest", fields.CharField(max_length=32)),
+                ("status", fields.CharField(max_length=16)),
+                ("attempt", fields.IntField(default=1)),
+                ("output", fields.TextField(null=True, unique=False)),
+                ("error", fields.TextField(null=True, unique=False)),
+                ("large", fields.BooleanField(default=False)),
+                ("created_at", fields.BigIntField()),
+                ("duration", fields.BigIntField(default=0)),
+                ("tokens_in", fields.BigIntField(default=0)),
+                ("tokens_out", fields.BigIntField(default=0)),
+            ],
+            options={
+                "table": "step",
+                "app": "core",
+                "unique_together": (("process", "key"),),
+                "pk_attr": "id",
+                "table_description": "One journaled effect, or a tool called outside any process.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="StepOutput",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        primary_key=True, generated=False, unique=True, db_index=True
+                    ),
+                ),
+                (
+                    "step",
+                    fields.ForeignKeyField(
+                        "core.Step",
+                        source_field="step_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("body", fields.TextField(unique=False)),
+            ],
+            options={
+                "table": "step_output",
+                "app": "core",
+                "pk_attr": "id",
+                "table_description": "An output above 64 KiB, kept out of the rows that are listed.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="Stream",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                ("name", fields.CharField(null=True, unique=True, max_length=300)),
+                ("last_seq", fields.BigIntField(default=0)),
+                ("first_seq", fields.BigIntField(default=1)),
+            ],
+            options={
+                "table": "stream",
+                "app": "core",
+                "pk_attr": "id",
+                "table_description": "The counter of an append-only log, one for each session and node.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="Event",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                (
+                    "stream",
+                    fields.ForeignKeyField(
+                        "core.Stream",
+                        source_field="stream_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("seq", fields.BigIntField()),
+                ("type", fields.CharField(max_length=255)),
+                ("pid", fields.CharField(null=True, max_length=36)),
+                ("key", fields.CharField(null=True, max_length=255)),
+                ("user_id", fields.CharField(max_length=255)),
+                ("payload", fields.TextField(unique=False)),
+                ("created_at", fields.BigIntField()),
+            ],
+            options={
+                "table": "event",
+                "app": "core",
+                "unique_together": (("stream", "seq"), ("pid", "key", "type")),
+                "pk_attr": "id",
+                "table_description": "One entry of a stream. The key keeps a replayed run from telling twice.",
+            },
+            bases=["Model"],
+        ),
+    ]

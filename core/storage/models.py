@@ -1,0 +1,200 @@
+"""The tables. Times are microseconds since the epoch; JSON is text, the same in every database.
+
+Rows are written by units in the rooms that own them; these models describe the tables to
+migrations, and serve plugins and reads that are in no hurry. The first line of a model's
+docstring becomes the table's comment: no quotes and no semicolons in it.
+"""
+
+# pyright: reportIncompatibleVariableOverride=false
+# Each model has a `Meta` of its own: that is Tortoise's way.
+
+from __future__ import annotations
+
+from tortoise import fields
+from tortoise.indexes import Index
+from tortoise.models import Model
+
+
+class Stream(Model):
+    """The counter of an append-only log, one for each session and node."""
+
+    id = fields.BigIntField(primary_key=True)
+    name = fields.CharField(max_length=300, null=True, unique=True)
+    last_seq = fields.BigIntField(default=0)
+    first_seq = fields.BigIntField(default=1)  # the oldest that retention has kept
+
+    class Meta:
+        table = "stream"
+
+
+class Session(Model):
+    """A conversation. Shares its id with its stream. Clients see public_id."""
+
+    id = fields.BigIntField(primary_key=True, generated=False)
+    public_id = fields.CharField(max_length=255)
+    user_id = fields.CharField(max_length=255)
+    title = fields.CharField(max_length=500, null=True)
+    capability = fields.CharField(max_length=255, null=True)
+    message_count = fields.BigIntField(default=0)  # messages not deleted
+    created_at = fields.BigIntField()
+    last_activity = fields.BigIntField()
+    deleted_at = fields.BigIntField(null=True)
+    archived_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "session"
+        unique_together = (("user_id", "public_id"),)
+        indexes = (Index(fields=("user_id", "last_activity", "id")),)
+
+
+class Process(Model):
+    """One request. The epoch fences out runs that were only asleep."""
+
+    pid = fields.CharField(max_length=36, primary_key=True)
+    session: fields.ForeignKeyRelation[Session] = fields.ForeignKeyField(
+        "core.Session", related_name=False
+    )
+    user_id = fields.CharField(max_length=255)
+    request_id = fields.CharField(max_length=255)
+    capability = fields.CharField(max_length=255)
+    version = fields.IntField()
+    state = fields.CharField(max_length=16)
+    priority = fields.CharField(max_length=16)
+    stage = fields.CharField(max_length=255, null=True)
+    epoch = fields.IntField(default=0)
+    input = fields.TextField()  # what a run reads at its start: message, context, provider
+    quota = fields.TextField()
+    outcome = fields.CharField(max_length=16, null=True)
+    reason = fields.CharField(max_length=255, null=True)
+    error = fields.TextField(null=True)
+    message_id = fields.BigIntField()
+    reply_message_id = fields.BigIntField(null=True)
+    llm_calls = fields.IntField(default=0)
+    tool_calls = fields.IntField(default=0)
+    agent_hops = fields.IntField(default=0)
+    iterations = fields.IntField(default=0)
+    steps = fields.IntField(default=0)
+    tokens_in = fields.BigIntField(default=0)
+    tokens_out = fields.BigIntField(default=0)
+    elapsed = fields.BigIntField(default=0)  # microseconds of running
+    first_seq = fields.BigIntField()  # of its `process.created` event
+    created_at = fields.BigIntField()
+    started_at = fields.BigIntField(null=True)
+    completed_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "process"
+        unique_together = (("user_id", "request_id"),)
+        indexes = (
+            Index(fields=("user_id", "pid")),
+            Index(fields=("session_id", "pid")),
+            Index(fields=("state", "pid")),
+        )
+
+
+class Message(Model):
+    """One message of a session, with the data that the capability attached."""
+
+    id = fields.BigIntField(primary_key=True)
+    session: fields.ForeignKeyRelation[Session] = fields.ForeignKeyField(
+        "core.Session", related_name=False
+    )
+    pid = fields.CharField(max_length=36, null=True)
+    role = fields.CharField(max_length=16)
+    content = fields.TextField()
+    data = fields.TextField(null=True)
+    created_at = fields.BigIntField()
+    edited_at = fields.BigIntField(null=True)
+    deleted_at = fields.BigIntField(null=True)
+    original_content = fields.TextField(null=True)
+
+    class Meta:
+        table = "message"
+        indexes = (Index(fields=("session_id", "id")),)
+
+
+class Step(Model):
+    """One journaled effect, or a tool called outside any process."""
+
+    id = fields.BigIntField(primary_key=True)
+    process: fields.ForeignKeyNullableRelation[Process] = fields.ForeignKeyField(
+        "core.Process", related_name=False, null=True
+    )
+    key = fields.CharField(max_length=255)
+    kind = fields.CharField(max_length=16)
+    name = fields.CharField(max_length=255)
+    digest = fields.CharField(max_length=32)
+    status = fields.CharField(max_length=16)
+    attempt = fields.IntField(default=1)
+    output = fields.TextField(null=True)
+    error = fields.TextField(null=True)
+    large = fields.BooleanField(default=False)  # the output lies in step_output
+    created_at = fields.BigIntField()
+    duration = fields.BigIntField(default=0)  # microseconds
+    tokens_in = fields.BigIntField(default=0)
+    tokens_out = fields.BigIntField(default=0)
+
+    class Meta:
+        table = "step"
+        unique_together = (("process", "key"),)
+
+
+class StepOutput(Model):
+    """An output above 64 KiB, kept out of the rows that are listed."""
+
+    id = fields.BigIntField(primary_key=True, generated=False)
+    step: fields.ForeignKeyRelation[Step] = fields.ForeignKeyField("core.Step", related_name=False)
+    body = fields.TextField()
+
+    class Meta:
+        table = "step_output"
+
+
+class Interrupt(Model):
+    """A pause that needs an answer."""
+
+    id = fields.CharField(max_length=36, primary_key=True)
+    process: fields.ForeignKeyRelation[Process] = fields.ForeignKeyField(
+        "core.Process", related_name=False
+    )
+    session: fields.ForeignKeyRelation[Session] = fields.ForeignKeyField(
+        "core.Session", related_name=False
+    )
+    user_id = fields.CharField(max_length=255)
+    key = fields.CharField(max_length=255)
+    kind = fields.CharField(max_length=32)
+    status = fields.CharField(max_length=16)
+    question = fields.TextField()
+    options = fields.TextField()
+    answer = fields.TextField(null=True)
+    created_at = fields.BigIntField()
+    expires_at = fields.BigIntField(null=True)
+    resolved_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "interrupt"
+        unique_together = (("process", "key"),)
+        indexes = (
+            Index(fields=("status", "expires_at")),
+            Index(fields=("user_id", "status", "id")),
+        )
+
+
+class Event(Model):
+    """One entry of a stream. The key keeps a replayed run from telling twice."""
+
+    id = fields.BigIntField(primary_key=True)
+    stream: fields.ForeignKeyRelation[Stream] = fields.ForeignKeyField(
+        "core.Stream", related_name=False
+    )
+    seq = fields.BigIntField()
+    type = fields.CharField(max_length=255)
+    pid = fields.CharField(max_length=36, null=True)
+    key = fields.CharField(max_length=255, null=True)
+    user_id = fields.CharField(max_length=255)
+    payload = fields.TextField()
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "event"
+        unique_together = (("stream", "seq"), ("pid", "key", "type"))

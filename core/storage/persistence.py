@@ -1,0 +1,70 @@
+"""The protocols of storage: reads by SQL, writes by units."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+T = TypeVar("T")
+Params = Sequence[Any]
+
+
+class Row(Protocol):
+    """One row of a result, by column name or position."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+    def keys(self) -> Any: ...
+
+
+class Transaction(Protocol):
+    """What a unit writes with. Placeholders are `?`; values are never put into the SQL text."""
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        """Run one statement; the number of rows it changed."""
+        ...
+
+    async def execute_many(self, sql: str, rows: Iterable[Params]) -> None:
+        """Run one statement for each row of values."""
+        ...
+
+    async def insert(self, sql: str, params: Params = ()) -> int:
+        """Run one INSERT into a table with a generated `id`; that id."""
+        ...
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None: ...
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]: ...
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call this on the event loop once the unit is durable; never when it is rolled back."""
+        ...
+
+
+Unit = Callable[[Transaction], Awaitable[T]]
+"""A function that runs in one transaction and may be run again after an ambiguous failure.
+
+It awaits its transaction and nothing else, and touches at most one stream."""
+
+
+@runtime_checkable
+class Persistence(Protocol):
+    """Where everything is stored. A caller may bring its own."""
+
+    async def open(self) -> None:
+        """Take the storage, bring its schema up to date, make ready to serve."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row of a SELECT, outside any unit."""
+        ...
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows of a SELECT, outside any unit."""
+        ...
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Run a unit; returns once it is durable. Goes on even if the caller is cancelled."""
+        ...

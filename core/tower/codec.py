@@ -1,0 +1,155 @@
+"""How values and errors lie in the journal: JSON, by declared type, back and forth.
+
+A value goes through its encoding before an orchestrator sees it, the first time too, so that a
+replayed run gets exactly what the first one got.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from ..chat.text import storable
+from ..errors import LLMError, MissionError, ToolFailed
+from .interrupts import InterruptExpired
+
+ERROR_TEXT = 2000
+MAX_PLAIN = 1 << 20  # bytes of JSON: a reply's data, an event's payload
+
+
+class StepError(MissionError):
+    """A step of `mission.step` raised. `type` is the name of the exception's class."""
+
+    code = "STEP_FAILED"
+
+    def __init__(self, step: str, type: str, text: str) -> None:
+        super().__init__(f"step '{step}' failed: {type}: {text}")
+        self.step = step
+        self.type = type
+        self.text = text
+
+
+class NotEncodable(MissionError):
+    """A value cannot be stored as JSON, or does not come back from it as its declared type."""
+
+    code = "NOT_ENCODABLE"
+
+
+@lru_cache(maxsize=1024)
+def adapter_of(type: Any) -> TypeAdapter[Any]:
+    """The encoder and decoder of a type.
+
+    Raises:
+        NotEncodable: pydantic knows no JSON form of it.
+    """
+    try:
+        return TypeAdapter(type)
+    except PydanticUserError as error:
+        raise NotEncodable(
+            f"{type!r} has no JSON form; annotate with JSON types, dataclasses or pydantic models"
+        ) from error
+
+
+@lru_cache(maxsize=1024)
+def declared_return(function: Callable[..., Any]) -> Any:
+    """What a function is declared to give once awaited; Any when it does not say."""
+    try:
+        declared = typing.get_type_hints(inspect.unwrap(function), include_extras=True)["return"]
+    except (KeyError, TypeError):
+        return Any
+    except NameError as error:
+        raise NotEncodable(
+            f"the return annotation of {function!r} cannot be resolved ({error});"
+            " import its types at run time, not only for type checking"
+        ) from error
+    if typing.get_origin(declared) in (Awaitable, Coroutine):
+        return typing.get_args(declared)[-1]
+    return declared
+
+
+def encode(step: str, adapter: TypeAdapter[Any], value: Any) -> str:
+    """JSON text. Raises NotEncodable naming the step."""
+    try:
+        return adapter.dump_json(value, warnings="error").decode()
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise NotEncodable(
+            f"step '{step}' gave a {type(value).__name__}, which does not fit its declared type"
+            f" or has no JSON form: {error}"
+        ) from error
+
+
+def decode(step: str, adapter: TypeAdapter[Any], output: str) -> Any:
+    """The value. Raises NotEncodable naming the step."""
+    try:
+        return adapter.validate_json(output)
+    except ValidationError as error:
+        raise NotEncodable(
+            f"the output of step '{step}' does not come back as its declared type: {error}"
+        ) from error
+
+
+def plain(what: str, value: Any) -> Any:
+    """The value in JSON types only. Raises NotEncodable saying `what` it is, or that it is over
+    `MAX_PLAIN`."""
+    try:
+        raw = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise NotEncodable(f"{what} has no JSON form: {error}") from error
+    if len(raw) > MAX_PLAIN:
+        raise NotEncodable(f"{what} has {len(raw)} bytes of JSON, at most {MAX_PLAIN} are stored")
+    return orjson.loads(raw)
+
+
+def digest(inputs: Any) -> str:
+    """A short fingerprint of what a step was called with, the same on every run."""
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    try:
+        raw = orjson.dumps(inputs, default=repr, option=options)
+    except orjson.JSONEncodeError:  # lone surrogates, integers beyond 64 bits
+        raw = repr(inputs).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+
+
+def encode_error(step: str, error: BaseException) -> str:
+    match error:
+        case ToolFailed():
+            kind = "ToolFailed"  # by name: a subclass comes back as what it is one of
+            args: list[Any] = [error.tool, error.status, error.text]
+        case LLMError():
+            kind, args = "LLMError", [error.kind, error.message, error.retry_after]
+        case StepError():
+            kind, args = "StepError", [error.step, error.type, error.text]
+        case MissionError():
+            return _pack("StepError", [step, type(error).__name__, error.message[:ERROR_TEXT]])
+        case _:
+            return _pack("StepError", [step, type(error).__name__, str(error)[:ERROR_TEXT]])
+    return _pack(kind, args)
+
+
+def decode_error(text: str) -> MissionError:
+    packed = orjson.loads(text)
+    makers: dict[str, Callable[..., MissionError]] = {
+        "ToolFailed": ToolFailed,
+        "LLMError": LLMError,
+        "StepError": StepError,
+        "InterruptExpired": InterruptExpired,
+    }
+    return makers[packed["type"]](*packed["args"])
+
+
+def expired_error(question: str) -> str:
+    """What the step of an interrupt that nobody answered holds."""
+    return _pack("InterruptExpired", [f"nobody answered in time: {question}"])
+
+
+def _pack(type: str, args: list[Any]) -> str:
+    texts = [storable(arg) if isinstance(arg, str) else arg for arg in args]
+    return orjson.dumps({"type": type, "args": texts}, default=str).decode()

@@ -1,0 +1,166 @@
+"""Where processes run: as tasks of this server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import structlog
+
+from .process import ProcessControlBlock, SchedulingPriority
+from .runner import Start
+from .scheduler import Job, Scheduler
+
+ABANDON_SECONDS = 5.0
+log = structlog.get_logger(__name__)
+
+RunProcess = Callable[[str, Start | None], Awaitable[bool]]
+"""Runs a pid, with its start where that is known already; whether to put it in line again."""
+
+
+class LocalDispatcher:
+    """Keeps the line and owns the tasks of the running processes."""
+
+    def __init__(self, scheduler: Scheduler, run: RunProcess) -> None:
+        self._scheduler = scheduler
+        self._run = run
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._starts: dict[str, Start] = {}
+        self._returning: dict[str, Job] = {}
+        self._open = True
+        self.abandoned = 0
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """(running, in line)."""
+        return self._scheduler.running, self._scheduler.ready
+
+    @asynccontextmanager
+    async def submit(self, job: Job) -> AsyncIterator[bool]:
+        """Reserve a place while the body stores the process; gives whether it starts at once.
+
+        Where it does, the body must call `begin` with what it stored. If the body raises, the
+        place is given back.
+
+        Raises:
+            Busy: the line, or the session's backlog, is full.
+        """
+        self._scheduler.enter(job)
+        self._scheduler.release(job.pid)
+        first = self._scheduler.next() if self._open else None
+        at_once = first is job
+        job.held = not at_once
+        if first is not None and not at_once:
+            self._launch(first)
+        try:
+            yield at_once
+        except BaseException:
+            self._starts.pop(job.pid, None)
+            self._scheduler.leave(job.pid)
+            self._pump()
+            raise
+        if at_once:
+            self._launch(job)
+        else:
+            self._scheduler.release(job.pid)
+            self._pump()
+
+    def begin(self, start: Start) -> None:
+        """The process was stored as running already."""
+        self._starts[start.process.pid] = start
+
+    def enqueue(self, job: Job) -> None:
+        """Put a process that is stored as ready in line; never refused."""
+        if job.pid in self._tasks:  # answered so fast that the run which asked is still leaving
+            self._returning[job.pid] = job
+            return
+        self._scheduler.enter(job, admitted=True)
+        self._scheduler.release(job.pid)
+        self._pump()
+
+    def reprioritise(self, pid: str, priority: SchedulingPriority) -> bool:
+        """False when it is not in line any more."""
+        changed = self._scheduler.reprioritise(pid, priority)
+        self._pump()
+        return changed
+
+    def abort(self, pid: str) -> None:
+        """Take a process out of the line, or cancel its task. Its row says already that it ended.
+
+        A task that will not end gives up its place after `ABANDON_SECONDS`, and is counted.
+        """
+        self._returning.pop(pid, None)
+        task = self._tasks.get(pid)
+        if task is None:
+            self._scheduler.leave(pid)
+            self._pump()
+        else:
+            task.cancel()
+            asyncio.get_running_loop().call_later(ABANDON_SECONDS, self._abandon, pid, task)
+
+    async def park(self, seconds: float, stop: Callable[[str], None]) -> None:
+        """Start nothing more; give running processes `seconds`, then `stop` and cancel them."""
+        self._open = False
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=seconds)
+        for pid, task in list(self._tasks.items()):
+            stop(pid)
+            task.cancel()
+        if self._tasks:
+            _, stuck = await asyncio.wait(self._tasks.values(), timeout=ABANDON_SECONDS)
+            for task in stuck:
+                log.warning("a run ignores its cancellation", task=task.get_name())
+
+    def _pump(self) -> None:
+        while self._open and (job := self._scheduler.next()) is not None:
+            self._launch(job)
+
+    def _launch(self, job: Job) -> None:
+        start = self._starts.pop(job.pid, None)
+        task = asyncio.create_task(self._work(job, start), name=f"process-{job.pid}")
+        self._tasks[job.pid] = task
+
+    async def _work(self, job: Job, start: Start | None) -> None:
+        again = False
+        try:
+            again = await self._run(job.pid, start)
+        except asyncio.CancelledError:
+            log.info("run cancelled", pid=job.pid)
+        except Exception:
+            log.exception("run failed; the process stays as stored", pid=job.pid)
+        finally:
+            self._left(job, again)
+
+    def _left(self, job: Job, again: bool) -> None:
+        if self._tasks.get(job.pid) is not asyncio.current_task():
+            return  # abandoned: the place was given up before
+        del self._tasks[job.pid]
+        self._scheduler.leave(job.pid)
+        following = self._returning.pop(job.pid, None)
+        if again:
+            following = following or replace(job, held=True, gone=False)
+        if following is not None and self._open:
+            self.enqueue(following)
+        self._pump()
+
+    def _abandon(self, pid: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(pid) is task:
+            self.abandoned += 1
+            log.warning("a cancelled run goes on without its place", pid=pid)
+            del self._tasks[pid]
+            self._scheduler.leave(pid)
+            self._pump()
+
+
+def job_of(process: ProcessControlBlock, limit: int) -> Job:
+    """The process's place in line, as of now."""
+    return Job(
+        pid=process.pid,
+        lane=(process.user_id, process.session_id),
+        capability=process.capability,
+        priority=process.priority,
+        arrived=asyncio.get_running_loop().time(),
+        limit=limit,
+    )

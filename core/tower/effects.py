@@ -1,0 +1,282 @@
+"""The journaled step: the one way in which a run touches the world."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from ..chat.service import ChatService
+from ..chat.text import MAX_ID, MAX_MESSAGE, checked
+from ..clock import SECOND, Micros, maybe_datetime, now
+from ..errors import QuotaExceeded
+from ..events.event import NewEvent
+from ..identity import new_id
+from ..runtime import MissionRuntime
+from ..storage.persistence import Persistence, Transaction
+from .branches import Branch, current_branch
+from .codec import NotEncodable, decode, decode_error, digest, encode, encode_error
+from .interrupts import REVIEW_OPTIONS, expiry
+from .journal import Journal, Record, store_record
+from .ledger import Ledger, Owner
+from .process import InterruptKind, ProcessControlBlock
+from .resources import Meter
+from .suspension import Blocked, Suspended
+
+ANY: TypeAdapter[Any] = TypeAdapter(Any)
+TEXT: TypeAdapter[str] = TypeAdapter(str)
+
+
+@dataclass(slots=True)
+class Done:
+    """What a step's call gave, and what it cost."""
+
+    value: Any
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+Call = Callable[[str, int], Awaitable[Done]]
+"""Does the work of a step; called with its key and the number of the attempt."""
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of one process, from the top, in this server."""
+
+    runtime: MissionRuntime
+    persistence: Persistence
+    chat: ChatService
+    process: ProcessControlBlock
+    context: dict[str, Any]
+    provider: str
+    owner: Owner
+    meter: Meter
+    ledger: Ledger
+    journal: Journal
+    waiting_on: list[str] = field(default_factory=list)
+    hops: int = 0
+    iterations: int = 0
+
+    async def perform(
+        self,
+        kind: str,
+        name: str,
+        inputs: Any,
+        adapter: TypeAdapter[Any],
+        call: Call,
+        *,
+        charge: tuple[str, ...] = (),
+        risky: bool = False,
+        streamed: bool = False,
+        tell: Callable[[Record], NewEvent] | None = None,
+    ) -> Any:
+        """Do a step, or give what an earlier run recorded of it.
+
+        `charge` names what it takes from the quota. A `risky` step is recorded as started before
+        its call, and one found in doubt after a crash asks for a review. A `streamed` one is
+        recorded as started with its first output, so that another attempt can say so. `tell`
+        makes the event that is appended with the finished step.
+
+        Raises:
+            Suspended: the run is being stopped.
+            InvalidInput, QuotaExceeded: before anything was called.
+            ToolFailed, LLMError, StepError: what the call raised, as it is stored.
+        """
+        checked("name", name, longest=MAX_ID)
+        branch = current_branch()
+        key = branch.next_key()
+        found = self._match(branch, key, kind, name)
+        if found is not None and found.status != "started":
+            return self._replay(branch, found, adapter)
+        record = Record(key, kind, name, digest(inputs), "started", now())
+        record.attempt = found.attempt + 1 if found else 1
+        value = None
+        if found is None or not risky or self._is_retried(branch, found):
+            self.meter.charge("steps", *charge)
+            if risky:
+                await self.ledger.commit(self._storing(replace(record)))
+            elif streamed:
+                self.ledger.put(self._storing(replace(record)))
+            with branch.inside(f"{kind} '{name}'"):
+                value = await self._call(record, adapter, call)
+        else:
+            record.status = "completed"  # as the review says, and without an output
+        await self.ledger.commit(self._storing(record), *([tell(record)] if tell else []))
+        self.journal.add(record)
+        if record.error is not None:
+            raise decode_error(record.error)
+        return value
+
+    async def _call(self, record: Record, adapter: TypeAdapter[Any], call: Call) -> Any:
+        """What it gave, as a replay will see it."""
+        began = time.monotonic()
+        value = None
+        try:
+            done = await call(record.key, record.attempt)
+            output = encode(record.name, adapter, done.value)
+            value = decode(record.name, adapter, output)
+            record.output, record.status = output, "completed"
+            record.tokens_in, record.tokens_out = done.tokens_in, done.tokens_out
+            self.meter.usage.tokens_in += done.tokens_in
+            self.meter.usage.tokens_out += done.tokens_out
+        except QuotaExceeded:
+            raise
+        except (Exception, SystemExit) as error:
+            record.error = encode_error(record.name, error)
+            record.status = "failed"
+        record.duration = int((time.monotonic() - began) * SECOND)
+        return value
+
+    def _replay(self, branch: Branch, record: Record, adapter: TypeAdapter[Any]) -> Any:
+        if record.error is not None:
+            raise decode_error(record.error)
+        if record.output is None:
+            return None  # whatever the declared type: a review has settled for no result
+        try:
+            return decode(record.name, adapter, record.output)
+        except NotEncodable as error:
+            raise branch.suspend(Blocked("diverged", error.message)) from None
+
+    async def ask(
+        self,
+        kind: InterruptKind,
+        question: str,
+        options: tuple[str, ...],
+        timeout: float | None,
+    ) -> str:
+        """The answer to a question; suspends until there is one.
+
+        Raises:
+            Suspended: the answer is not here yet.
+            InterruptExpired: nobody answered in time.
+            InvalidInput: the question, or an option.
+        """
+        checked("question", question, longest=MAX_MESSAGE)
+        for option in options:
+            checked("options", option, longest=MAX_MESSAGE)
+        branch = current_branch()
+        return self._ask(branch, branch.next_key(), kind, question, options, timeout)
+
+    def _ask(
+        self,
+        branch: Branch,
+        key: str,
+        kind: InterruptKind,
+        question: str,
+        options: tuple[str, ...],
+        timeout: float | None,
+    ) -> str:
+        found = self._match(branch, key, "interrupt", kind)
+        if found is not None:
+            answer: str = self._replay(branch, found, TEXT)
+            return answer
+        interrupt_id = self.journal.pending(key)
+        if interrupt_id is None:
+            self.meter.charge("steps")
+            interrupt_id = new_id()
+            self.ledger.put(self._raising(interrupt_id, key, kind, question, options, timeout))
+        self.waiting_on.append(interrupt_id)
+        raise branch.suspend(Suspended("interrupt"))
+
+    def _match(self, branch: Branch, key: str, kind: str, name: str) -> Record | None:
+        try:
+            return self.journal.match(key, kind, name)
+        except Suspended as blocked:
+            raise branch.suspend(blocked) from None
+
+    def _is_retried(self, branch: Branch, doubtful: Record) -> bool:
+        """Let a person decide about a risky call whose outcome a crash has hidden."""
+        question = (
+            f"The server stopped while '{doubtful.name}' was running, so it may or may not have"
+            " taken effect. Look, then choose: retry runs it again; done goes on as if it had"
+            " succeeded, with no result."
+        )
+        review = InterruptKind.AGENT_REVIEW
+        key = f"{doubtful.key}.review{doubtful.attempt}"  # each attempt is asked about anew
+        answer = self._ask(branch, key, review, question, REVIEW_OPTIONS, None)
+        return answer == "retry"
+
+    def _storing(self, record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
+        async def write(tx: Transaction, _at: Micros) -> list[NewEvent]:
+            await store_record(tx, self.owner.pid, record)
+            return []
+
+        return write
+
+    def _raising(
+        self,
+        interrupt_id: str,
+        key: str,
+        kind: InterruptKind,
+        question: str,
+        options: tuple[str, ...],
+        timeout: float | None,
+    ) -> Callable[..., Awaitable[list[NewEvent]]]:
+        async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
+            expires_at = expiry(kind, at, timeout)
+            await tx.execute(
+                "INSERT INTO interrupt (id, process_id, session_id, user_id, key, kind, status,"
+                " question, options, created_at, expires_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",
+                (
+                    interrupt_id,
+                    self.owner.pid,
+                    self.owner.stream,
+                    self.owner.user_id,
+                    key,
+                    kind,
+                    question,
+                    orjson.dumps(options).decode(),
+                    at,
+                    expires_at,
+                ),
+            )
+            _, said = await self.chat.insert_message(
+                tx,
+                self.owner.stream,
+                self.owner.pid,
+                "assistant",
+                question,
+                at,
+                {"interrupt_id": interrupt_id, "kind": kind},
+            )
+            payload = {
+                "interrupt_id": interrupt_id,
+                "kind": kind,
+                "question": question,
+                "options": list(options),
+                "expires_at": maybe_datetime(expires_at),
+            }
+            return [said, NewEvent("interrupt.raised", payload, self.owner.pid, interrupt_id)]
+
+        return write
+
+
+async def join(branch: Branch, tasks: list[asyncio.Task[Any]]) -> list[Any]:
+    """Wait for the branches below `branch`; what each gave, in order.
+
+    All of them come to an end before anything is raised, so that a replay finds the same: a
+    suspension first, then the first error in order.
+    """
+    try:
+        if tasks:
+            await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    errors = [None if task.cancelled() else task.exception() for task in tasks]
+    for error in errors:
+        if isinstance(error, Suspended):
+            raise branch.suspend(error)
+    for error in errors:
+        if error is not None:
+            raise error
+    return [task.result() for task in tasks]

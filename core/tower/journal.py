@@ -1,0 +1,185 @@
+"""The journal of one process: what its steps gave, to be found again by key."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from ..clock import SECOND, Micros, now, to_datetime
+from ..errors import ToolFailed, Unavailable
+from ..identity import new_id
+from ..storage.persistence import Persistence, Row, Transaction
+from ..tools.spec import ToolResult
+from .codec import encode_error
+from .process import Step
+from .suspension import Blocked
+
+LARGE = 64 * 1024  # characters; above it an output lies in its own table
+StepStatus = Literal["started", "completed", "failed"]
+
+
+@dataclass(slots=True)
+class Record:
+    """One step as it is stored. `duration` is in microseconds; `output` and `error` are JSON."""
+
+    key: str
+    kind: str
+    name: str
+    digest: str
+    status: StepStatus
+    created_at: Micros
+    attempt: int = 1
+    output: str | None = None
+    error: str | None = None
+    duration: Micros = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class Journal:
+    """The steps of one process, in memory for the length of a run."""
+
+    def __init__(
+        self, records: Sequence[Record] = (), pending: dict[str, str] | None = None
+    ) -> None:
+        self._records = {record.key: record for record in records}
+        self._pending = pending or {}
+
+    def match(self, key: str, kind: str, name: str) -> Record | None:
+        """What an earlier run recorded here, None when this is new.
+
+        Raises:
+            Blocked: `diverged`: the earlier run did something else at this point.
+        """
+        record = self._records.get(key)
+        if record is not None and (record.kind, record.name) != (kind, name):
+            raise Blocked(
+                "diverged",
+                f"at step {key} the journal has {record.kind} '{record.name}', but the"
+                f" orchestrator now asks for {kind} '{name}'; bring back the version that the"
+                " process started with, then resume it",
+            )
+        return record
+
+    def add(self, record: Record) -> None:
+        self._records[record.key] = record
+
+    def pending(self, key: str) -> str | None:
+        """The id of the question asked here that is still open."""
+        return self._pending.get(key)
+
+
+async def load_journal(persistence: Persistence, pid: str) -> Journal:
+    """Everything an earlier run of the process left behind."""
+    # Questions first: one that is answered between the two reads is then found as a step.
+    questions = await persistence.fetch_all(
+        "SELECT id, key FROM interrupt WHERE process_id = ? AND status = 'pending'", (pid,)
+    )
+    rows = await persistence.fetch_all(
+        "SELECT s.*, o.body FROM step s LEFT JOIN step_output o ON o.id = s.id"
+        " WHERE s.process_id = ?",
+        (pid,),
+    )
+    return Journal([_record(row) for row in rows], {row["key"]: row["id"] for row in questions})
+
+
+async def store_record(tx: Transaction, pid: str | None, record: Record) -> None:
+    """Inside a unit: the step, in place of an earlier attempt's."""
+    large = record.output is not None and len(record.output) > LARGE
+    row = await tx.fetch_one(
+        "INSERT INTO step (process_id, key, kind, name, digest, status, attempt, output, error,"
+        " large, created_at, duration, tokens_in, tokens_out)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (process_id, key) DO UPDATE SET status = excluded.status,"
+        " attempt = excluded.attempt, output = excluded.output, error = excluded.error,"
+        " large = excluded.large, duration = excluded.duration,"
+        " tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out RETURNING id",
+        (
+            pid,
+            record.key,
+            record.kind,
+            record.name,
+            record.digest,
+            record.status,
+            record.attempt,
+            None if large else record.output,
+            record.error,
+            large,
+            record.created_at,
+            record.duration,
+            record.tokens_in,
+            record.tokens_out,
+        ),
+    )
+    if large and row is not None:
+        await tx.execute(
+            "INSERT INTO step_output (id, step_id, body) VALUES (?, ?, ?)",
+            (row["id"], row["id"], record.output),
+        )
+
+
+def outside_recorder(persistence: Persistence) -> Callable[[ToolResult], Awaitable[None]]:
+    """Stores calls of tools that no process made, for their health. Nothing while it is closed."""
+
+    async def record(result: ToolResult) -> None:
+        duration = int(result.duration * SECOND)
+        error = (
+            None
+            if result.error is None
+            else encode_error(result.tool, ToolFailed(result.tool, result.status, result.error))
+        )
+        step = Record(
+            key=new_id(),
+            kind="tool",
+            name=result.tool[:255],
+            digest="",
+            status="completed" if error is None else "failed",
+            created_at=now() - duration,
+            error=error,
+            duration=duration,
+        )
+        with contextlib.suppress(Unavailable):
+            await persistence.write(lambda tx: store_record(tx, None, step))
+
+    return record
+
+
+async def list_steps(persistence: Persistence, pid: str) -> list[Step]:
+    """The timeline of a process, in the order in which its steps began."""
+    rows = await persistence.fetch_all(
+        "SELECT * FROM step WHERE process_id = ? ORDER BY created_at, id", (pid,)
+    )
+    return [
+        Step(
+            pid=pid,
+            key=row["key"],
+            kind=row["kind"],
+            name=row["name"],
+            status=row["status"],
+            duration=row["duration"] / SECOND,
+            tokens_in=row["tokens_in"],
+            tokens_out=row["tokens_out"],
+            error=row["error"],
+            created_at=to_datetime(row["created_at"]),
+        )
+        for row in rows
+    ]
+
+
+def _record(row: Row) -> Record:
+    return Record(
+        key=row["key"],
+        kind=row["kind"],
+        name=row["name"],
+        digest=row["digest"],
+        status=cast(StepStatus, row["status"]),
+        created_at=row["created_at"],
+        attempt=row["attempt"],
+        output=row["body"] if row["large"] else row["output"],
+        error=row["error"],
+        duration=row["duration"],
+        tokens_in=row["tokens_in"],
+        tokens_out=row["tokens_out"],
+    )

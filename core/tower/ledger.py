@@ -1,0 +1,205 @@
+"""Everything a run writes: in order, in few units, and only while the run owns its process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..clock import SECOND, Micros, now
+from ..events.event import NewEvent
+from ..events.log import EventLog
+from ..storage.persistence import Persistence, Transaction
+from .branches import Branch
+from .process import Usage
+from .suspension import Fenced, Suspended
+
+COALESCE_SECONDS = 0.05
+Write = Callable[[Transaction, Micros], Awaitable["list[NewEvent]"]]
+"""Part of a unit: writes, and gives the events that tell of it."""
+
+
+class EpochLost(Exception):
+    """The process has been taken over or ended; the unit is rolled back."""
+
+
+@dataclass(slots=True)
+class Owner:
+    """Whose ledger this is. `stream` is the session's number."""
+
+    pid: str
+    epoch: int
+    stream: int
+    user_id: str
+
+
+_SAVE = (
+    "UPDATE process SET stage = ?, elapsed = ?, llm_calls = ?, tool_calls = ?, agent_hops = ?,"
+    " iterations = ?, steps = ?, tokens_in = ?, tokens_out = ?"
+    " WHERE pid = ? AND epoch = ? AND state = 'running'"
+)
+
+
+class Ledger:
+    """Buffers events and writes of one run; whatever waits goes into the next unit together.
+
+    Events that nobody waits for (stages, deltas) are flushed at most every `COALESCE_SECONDS`.
+    Once a unit is lost, nothing that follows it is written, and `root` is suspended.
+    """
+
+    def __init__(
+        self, persistence: Persistence, log: EventLog, owner: Owner, usage: Usage, root: Branch
+    ) -> None:
+        self._persistence = persistence
+        self._log = log
+        self._owner = owner
+        self._usage = usage
+        self._root = root
+        self._buffer: list[NewEvent | Write] = []
+        self._done: asyncio.Future[None] | None = None
+        self._flusher: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushed_at = 0.0
+        self._broken: BaseException | None = None
+        self._counting_since = asyncio.get_running_loop().time()
+        self._stages: list[str] = []
+
+    def tell(self, event: NewEvent) -> None:
+        """Append this event soon."""
+        self._buffer.append(event)
+        self._schedule()
+
+    def put(self, write: Write) -> None:
+        """Write this soon."""
+        self._buffer.append(write)
+        self._schedule()
+
+    def delta(self, step: str, attempt: int, offset: int, text: str) -> None:
+        """Text of a streamed reply; joined with what is already waiting of the same step."""
+        last = self._buffer[-1] if self._buffer else None
+        if isinstance(last, NewEvent) and last.type == "llm.delta":
+            payload = last.payload
+            if (payload["step"], payload["attempt"]) == (step, attempt):
+                payload["text"] += text
+                return
+        payload = {"step": step, "attempt": attempt, "offset": offset, "text": text}
+        self.tell(NewEvent("llm.delta", payload, self._owner.pid))
+
+    async def commit(self, *writes: NewEvent | Write) -> None:
+        """Write these, after all that waits, and return once they are durable.
+
+        Raises:
+            Fenced: the run no longer owns its process; nothing was written.
+        """
+        if self._broken is not None:
+            raise self._broken
+        self._buffer.extend(writes)
+        loop = asyncio.get_running_loop()
+        if self._done is None:
+            self._done = loop.create_future()
+        done = self._done
+        if self._flusher is None or self._flusher.done():
+            self._flusher = loop.create_task(self._flush(), name="ledger-flush")
+        await asyncio.shield(done)
+
+    async def close(self) -> None:
+        """Wait for a flush under way; drop what nobody waited for."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._buffer.clear()
+        if self._flusher is not None:
+            await asyncio.wait([self._flusher])
+
+    @property
+    def stage(self) -> str | None:
+        """The stage entered last of those that are open."""
+        return self._stages[-1] if self._stages else None
+
+    def enter(self, stage: str) -> None:
+        self._stages.append(stage)
+
+    def leave(self, stage: str) -> None:
+        self._stages.remove(stage)
+
+    def elapsed(self) -> float:
+        """Seconds this process has been running, earlier runs included."""
+        time = asyncio.get_running_loop().time()
+        total = self._usage.elapsed_seconds + time - self._counting_since
+        self._usage.elapsed_seconds = round(total, 6)  # as exact as it is stored
+        self._counting_since = time
+        return self._usage.elapsed_seconds
+
+    def _schedule(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            due = max(loop.time(), self._flushed_at + COALESCE_SECONDS)
+            self._timer = loop.call_at(due, self._start_flush)
+
+    def _start_flush(self) -> None:
+        self._timer = None
+        if self._flusher is None or self._flusher.done():
+            loop = asyncio.get_running_loop()
+            self._flusher = loop.create_task(self._flush(), name="ledger-flush")
+
+    async def _flush(self) -> None:
+        while self._buffer or self._done is not None:
+            batch, self._buffer = self._buffer, []
+            done, self._done = self._done, None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._flushed_at = asyncio.get_running_loop().time()
+            if self._broken is None:
+                await self._write(batch)
+            _settle(done, self._broken)
+
+    async def _write(self, batch: list[NewEvent | Write]) -> None:
+        try:
+            await self._persistence.write(self._unit(batch))
+        except EpochLost:
+            self._broken = self._root.suspend(Fenced())
+        except Exception as error:
+            self._broken = error  # an order once broken cannot be mended by going on
+            self._root.suspend(Suspended("not_stored"))
+
+    def _unit(self, batch: list[NewEvent | Write]) -> Callable[[Transaction], Awaitable[None]]:
+        owner, usage = self._owner, self._usage
+        saved: tuple[Any, ...] = (
+            self.stage,
+            round(self.elapsed() * SECOND),
+            usage.llm_calls,
+            usage.tool_calls,
+            usage.agent_hops,
+            usage.iterations,
+            usage.steps,
+            usage.tokens_in,
+            usage.tokens_out,
+            owner.pid,
+            owner.epoch,
+        )
+
+        async def unit(tx: Transaction) -> None:
+            at = now()
+            if not await tx.execute(_SAVE, saved):
+                raise EpochLost
+            events: list[NewEvent] = []
+            for item in batch:
+                if isinstance(item, NewEvent):
+                    events.append(item)
+                else:
+                    events.extend(await item(tx, at))
+            if events:
+                await self._log.append(tx, owner.stream, owner.user_id, events, at)
+
+        return unit
+
+
+def _settle(done: asyncio.Future[None] | None, error: BaseException | None) -> None:
+    if done is None or done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+        done.exception()  # whoever waited may have been cancelled

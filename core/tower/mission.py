@@ -1,0 +1,245 @@
+"""What an orchestrator is handed: the message, and every way to ask, to tell and to act."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter
+
+from ..chat.text import MAX_ID, checked
+from ..errors import InvalidInput
+from ..events.event import NewEvent
+from ..llm.provider import LLMMessage
+from .branches import Branch, current_branch, within
+from .codec import adapter_of, declared_return, plain
+from .effects import ANY, Done, Run, join
+from .mission_llm import LLM
+from .mission_tools import Tools
+from .process import InterruptKind
+from .suspension import Suspended
+
+T = TypeVar("T")
+
+_TIME: TypeAdapter[datetime] = TypeAdapter(datetime)
+_HISTORY: TypeAdapter[list[LLMMessage]] = TypeAdapter(list[LLMMessage])
+
+
+class Mission:
+    """One request, from an orchestrator's point of view.
+
+    Whatever must not be repeated after a crash goes through here: each such call is a step, and
+    its recorded result is what a replayed orchestrator gets. Between the calls an orchestrator
+    must be deterministic: take time, chance and ids from the mission too.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        process = run.process
+        self.pid = process.pid
+        self.session_id = process.session_id
+        self.user_id = process.user_id
+        self.capability = process.capability
+        self.message = process.message
+        self.context: dict[str, Any] = run.context
+        self.provider = run.provider
+        """Name of the LLM provider that this process started with; `mock` when there is none."""
+        self.tools = Tools(run)
+
+    def llm(self, role: str = "default") -> LLM:
+        """The model that plays `role` (`writer`, `planner`, ...)."""
+        return LLM(self._run, role)
+
+    def config(self, name: str) -> Any:
+        """A registered config. Raises KeyError naming the choices."""
+        return self._run.runtime.config_registry.get(name)
+
+    async def clarify(
+        self, question: str, *, options: Sequence[str] = (), timeout: float | None = None
+    ) -> str:
+        """Ask the user; suspends the process until the answer is here, for 24 hours at most.
+
+        `options` are suggestions: any text may come back. `timeout` (seconds) makes it shorter.
+
+        Raises:
+            InterruptExpired: nobody answered in time.
+        """
+        kind = InterruptKind.CLARIFICATION
+        return await self._run.ask(kind, question, tuple(options), timeout)
+
+    async def confirm(self, question: str, *, timeout: float | None = None) -> bool:
+        """Ask the user for a yes or no; suspends the process, for an hour at most.
+
+        Raises:
+            InterruptExpired: nobody answered in time.
+        """
+        kind = InterruptKind.CONFIRMATION
+        return await self._run.ask(kind, question, ("yes", "no"), timeout) == "yes"
+
+    async def step(
+        self, name: str, fn: Callable[..., Awaitable[T] | T], *args: Any, **kwargs: Any
+    ) -> T:
+        """Run `fn` once and journal what it gives, encoded by its declared return type.
+
+        A sync function runs in a thread; when the process is cancelled the thread is abandoned.
+
+        Raises:
+            StepError: `fn` raised; the same again on every replay.
+        """
+        adapter = adapter_of(declared_return(fn))
+
+        async def call(_key: str, _attempt: int) -> Done:
+            if iscoroutinefunction(fn):
+                return Done(await fn(*args, **kwargs))
+            value = await self._run.runtime.threads.run(lambda: fn(*args, **kwargs), timeout=None)
+            return Done(await value if isinstance(value, Awaitable) else value)
+
+        return cast(T, await self._run.perform("step", name, [args, kwargs], adapter, call))
+
+    async def gather(self, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Run branches at the same time; their results in order.
+
+        All of them end before anything is raised: a suspension first, else the first error in
+        order. So a replay sees the same, whichever finished first.
+        """
+        parent = current_branch()
+        try:
+            key = parent.next_key()
+        except BaseException:
+            for coroutine in coroutines:
+                coroutine.close()
+            raise
+        place = key.removeprefix(parent.path)
+        tasks = [
+            asyncio.create_task(_in_branch(parent, f"{place}.{number}", coroutine))
+            for number, coroutine in enumerate(coroutines)
+        ]
+        return await join(parent, tasks)
+
+    @asynccontextmanager
+    async def branch(self, name: str) -> AsyncIterator[None]:
+        """Steps inside get keys of their own path; lets a task of the author's own take steps.
+
+        Names are unique within the enclosing branch.
+        """
+        if not name or "/" in name or len(name) > 64:
+            raise InvalidInput("name", "a branch name has 1 to 64 characters and no '/'")
+        with within(current_branch().child(name)):
+            yield
+
+    @asynccontextmanager
+    async def stage(self, name: str) -> AsyncIterator[None]:
+        """A named part of the work, shown to the user while it runs. Entering it is a hop.
+
+        Raises:
+            QuotaExceeded: `max_agent_hops` is reached.
+        """
+        checked("name", name, longest=MAX_ID)
+        run = self._run
+        branch = current_branch()
+        key = branch.next_key()
+        run.hops += 1
+        if run.hops > run.meter.usage.agent_hops:  # a replayed stage was charged already
+            run.meter.charge("agent_hops")
+        run.ledger.enter(name)
+        run.ledger.tell(NewEvent("stage.started", {"stage": name}, self.pid, key))
+        began = time.monotonic()
+        try:
+            yield
+        except Suspended:
+            raise
+        except BaseException:
+            run.ledger.leave(name)
+            raise
+        run.ledger.leave(name)
+        if branch.suspended is None:
+            payload = {"stage": name, "seconds": round(time.monotonic() - began, 6)}
+            run.ledger.tell(NewEvent("stage.completed", payload, self.pid, key))
+
+    async def rounds(self) -> AsyncIterator[int]:
+        """Numbers from 1, for a loop that must end.
+
+        Raises:
+            QuotaExceeded: `max_iterations` is reached.
+        """
+        number = 0
+        while True:
+            number += 1
+            self._run.iterations += 1
+            if self._run.iterations > self._run.meter.usage.iterations:
+                self._run.meter.charge("iterations")
+            yield number
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until `seconds` after the first time this was reached, whatever restarts between."""
+
+        async def call(_key: str, _attempt: int) -> Done:
+            return Done(datetime.now(UTC).timestamp() + seconds)
+
+        until = await self._run.perform("sleep", f"{seconds:g}s", seconds, ANY, call)
+        await asyncio.sleep(until - datetime.now(UTC).timestamp())
+
+    async def now(self) -> datetime:
+        """The time at which this was first reached, UTC."""
+
+        async def call(_key: str, _attempt: int) -> Done:
+            return Done(datetime.now(UTC))
+
+        return cast(datetime, await self._run.perform("now", "now", None, _TIME, call))
+
+    def random(self) -> random.Random:
+        """A generator seeded by the process and the place: the same numbers on every replay."""
+        return random.Random(f"{self.pid}:{current_branch().next_key()}")  # noqa: S311
+
+    def uuid(self) -> uuid.UUID:
+        """An id made from the process and the place: the same on every replay."""
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"{self.pid}:{current_branch().next_key()}")
+
+    async def history(self, limit: int = 20) -> list[LLMMessage]:
+        """The session's messages before this one, oldest first, at most `limit` (1 to 200)."""
+        if not 1 <= limit <= 200:
+            raise InvalidInput("limit", "must be between 1 and 200")
+        run = self._run
+
+        async def call(_key: str, _attempt: int) -> Done:
+            rows = await run.persistence.fetch_all(
+                # By turns: the reply to an earlier message may be stored after this message was.
+                "SELECT m.role, m.content FROM message m LEFT JOIN process q ON q.pid = m.pid"
+                " WHERE m.session_id = ? AND COALESCE(q.message_id, m.id) < ?"
+                " AND m.deleted_at IS NULL"
+                " ORDER BY COALESCE(q.message_id, m.id) DESC, m.id DESC LIMIT ?",
+                (run.owner.stream, run.process.message_id, limit),
+            )
+            return Done([LLMMessage(row["role"], row["content"]) for row in reversed(rows)])
+
+        return cast(
+            "list[LLMMessage]", await run.perform("history", "history", limit, _HISTORY, call)
+        )
+
+    async def emit(self, name: str, payload: dict[str, Any]) -> None:
+        """Append an event of the capability's own, `<capability>.<name>`, once.
+
+        Raises:
+            InvalidInput, NotEncodable: the name, or a payload without a JSON form.
+        """
+        type = checked("name", f"{self.capability}.{name}", longest=MAX_ID)
+        payload = plain(f"the payload of event '{type}'", payload)
+        key = current_branch().next_key()
+        await self._run.ledger.commit(NewEvent(type, payload, self.pid, key))
+
+
+async def _in_branch(parent: Branch, name: str, coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        branch = parent.child(name)
+    except BaseException:
+        coroutine.close()
+        raise
+    with within(branch):
+        return await coroutine

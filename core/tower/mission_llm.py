@@ -1,0 +1,111 @@
+"""`mission.llm`: calls of models as journaled steps, their text live while it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
+
+from ..capabilities import Reply
+from ..chat.text import storable
+from ..errors import LLMError
+from ..events.event import NewEvent
+from ..llm.provider import LLMMessage, LLMRequest, LLMUsage
+from .effects import TEXT, Done, Run
+from .journal import Record
+
+CHARACTERS_PER_TOKEN = 4  # a rough rule for English; providers count exactly, afterwards
+TIMEOUT_SECONDS = 120.0
+
+
+class LLM:
+    """One role's model, within one mission."""
+
+    def __init__(self, run: Run, role: str) -> None:
+        self._run = run
+        self._role = role
+
+    async def complete(self, prompt: str | Sequence[LLMMessage]) -> Reply:
+        """The whole reply at once.
+
+        Raises:
+            LLMError: the provider could not answer.
+            QuotaExceeded: `max_llm_calls` or `max_input_tokens` is reached.
+        """
+        return await self._call(prompt, streamed=False)
+
+    async def stream(self, prompt: str | Sequence[LLMMessage]) -> Reply:
+        """The same, with its text sent to the user as it comes. Raises as `complete`."""
+        return await self._call(prompt, streamed=True)
+
+    async def _call(self, prompt: str | Sequence[LLMMessage], *, streamed: bool) -> Reply:
+        messages = (LLMMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+        run = self._run
+        characters = sum(len(message.content) for message in messages)
+        run.meter.check_input(characters // CHARACTERS_PER_TOKEN)
+
+        async def call(key: str, attempt: int) -> Done:
+            request = LLMRequest(
+                messages,
+                role=self._role,
+                max_output_tokens=run.process.quota.max_output_tokens,
+                timeout=TIMEOUT_SECONDS,
+                idempotency_key=f"{run.owner.pid}:{key}",
+            )
+            self._begin(key, attempt)
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    ask = self._stream if streamed else self._complete
+                    text, usage = await ask(request, key, attempt)
+            except TimeoutError:
+                raise LLMError(
+                    "unavailable", f"no reply from the model within {TIMEOUT_SECONDS:g} seconds"
+                ) from None
+            return Done(text, usage.tokens_in, usage.tokens_out)
+
+        def tell(record: Record) -> NewEvent:
+            payload: dict[str, Any] = {"step": record.key, "attempt": record.attempt}
+            if record.error is None:
+                payload |= {"tokens_in": record.tokens_in, "tokens_out": record.tokens_out}
+            return NewEvent("llm.completed", payload, run.owner.pid)
+
+        text = await run.perform(
+            "llm",
+            self._role,
+            [asdict(message) for message in messages],
+            TEXT,
+            call,
+            charge=("llm_calls",),
+            streamed=streamed,
+            tell=tell,
+        )
+        return Reply(text)
+
+    def _begin(self, key: str, attempt: int) -> None:
+        pid = self._run.owner.pid
+        if attempt > 1:
+            payload: dict[str, Any] = {"step": key, "attempt": attempt}
+            self._run.ledger.tell(NewEvent("llm.restarted", payload, pid))
+        payload = {"step": key, "role": self._role, "attempt": attempt}
+        self._run.ledger.tell(NewEvent("llm.started", payload, pid))
+
+    async def _complete(
+        self, request: LLMRequest, _key: str, _attempt: int
+    ) -> tuple[str, LLMUsage]:
+        reply = await self._run.runtime.llm(self._role).complete(request)
+        return storable(reply.text), reply.usage
+
+    async def _stream(self, request: LLMRequest, key: str, attempt: int) -> tuple[str, LLMUsage]:
+        pieces: list[str] = []
+        offset = 0
+        usage = LLMUsage()
+        async with aclosing(self._run.runtime.llm(self._role).stream(request)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                if text := storable(chunk.text):
+                    self._run.ledger.delta(key, attempt, offset, text)
+                    pieces.append(text)
+                    offset += len(text)
+                usage = chunk.usage or usage
+        return "".join(pieces), usage

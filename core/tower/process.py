@@ -1,0 +1,186 @@
+"""The tower's records: what a process is, may use, has used and is waiting for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..identity import Caller
+
+
+class ProcessState(StrEnum):
+    NEW = "new"
+    READY = "ready"
+    RUNNING = "running"
+    WAITING = "waiting"
+    BLOCKED = "blocked"
+    TERMINATED = "terminated"
+    ZOMBIE = "zombie"
+
+
+class SchedulingPriority(StrEnum):
+    REALTIME = "realtime"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+    IDLE = "idle"
+
+
+class Outcome(StrEnum):
+    """How a terminated process ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class InterruptKind(StrEnum):
+    CLARIFICATION = "clarification"
+    CONFIRMATION = "confirmation"
+    AGENT_REVIEW = "agent_review"
+    CHECKPOINT = "checkpoint"
+    RESOURCE_EXHAUSTED = "resource_exhausted"
+    TIMEOUT = "timeout"
+    SYSTEM_ERROR = "system_error"
+
+
+class InterruptStatus(StrEnum):
+    PENDING = "pending"
+    RESOLVED = "resolved"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class Quota(BaseModel):
+    """What one process may use. Checked before the call that would break it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_llm_calls: int = Field(default=10, ge=0)
+    max_tool_calls: int = Field(default=50, ge=0)
+    max_agent_hops: int = Field(default=21, ge=0, description="Stages entered.")
+    max_iterations: int = Field(default=3, ge=0, description="Rounds of `mission.rounds()`.")
+    max_steps: int = Field(default=1000, ge=1)
+    timeout_seconds: float = Field(
+        default=300, gt=0, description="Running time; waiting is not counted."
+    )
+    soft_timeout_seconds: float = Field(default=240, gt=0)
+    max_input_tokens: int = Field(default=4096, ge=1, description="Per LLM call.")
+    max_output_tokens: int = Field(default=2048, ge=1, description="Per LLM call.")
+    max_context_tokens: int = Field(default=16384, ge=1)
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one process has used so far. `elapsed_seconds` is running time only."""
+
+    llm_calls: int = 0
+    tool_calls: int = 0
+    agent_hops: int = 0
+    iterations: int = 0
+    steps: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    elapsed_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupt:
+    """A pause that needs an answer. `answer` is the accepted text, None while pending."""
+
+    id: str
+    pid: str
+    session_id: str
+    kind: InterruptKind
+    status: InterruptStatus
+    question: str
+    options: tuple[str, ...]
+    answer: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One journaled effect. `duration` is in seconds; `status` is started, completed or failed."""
+
+    pid: str
+    key: str
+    kind: str
+    name: str
+    status: str
+    duration: float
+    tokens_in: int
+    tokens_out: int
+    error: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessControlBlock:
+    """The tower's record of one request."""
+
+    pid: str
+    request_id: str
+    session_id: str
+    user_id: str
+    capability: str
+    version: int
+    message: str
+    message_id: int
+    state: ProcessState
+    priority: SchedulingPriority
+    stage: str | None
+    outcome: Outcome | None
+    reason: str | None
+    error: str | None
+    reply: str | None
+    reply_message_id: int | None
+    quota: Quota
+    usage: Usage
+    epoch: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    interrupts: tuple[Interrupt, ...] = ()
+
+    @property
+    def pending(self) -> Interrupt | None:
+        """The interrupt to answer next, or None."""
+        return self.interrupts[0] if self.interrupts else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens without somebody's doing."""
+        return self.state in (
+            ProcessState.WAITING,
+            ProcessState.BLOCKED,
+            ProcessState.TERMINATED,
+            ProcessState.ZOMBIE,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A request as data, into the tower and out of it.
+
+    In: who asks, what, where. `session_id` None creates a session; a given one must exist unless
+    `create_session`. `capability` None takes the session's, then the default. Out: `process`.
+    """
+
+    caller: Caller
+    message: str
+    session_id: str | None = None
+    create_session: bool = False
+    capability: str | None = None
+    request_id: str | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+    process: ProcessControlBlock | None = None
+
+    def with_process(self, process: ProcessControlBlock) -> Envelope:
+        return replace(self, process=process, session_id=process.session_id)

@@ -1,0 +1,141 @@
+"""Ends interrupts: by an answer, exactly once, or because nobody gave one in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..chat.service import ChatService
+from ..clock import Micros, from_datetime, now
+from ..errors import Conflict, NotFound
+from ..events.event import NewEvent
+from ..events.log import EventLog
+from ..identity import Caller
+from ..storage.persistence import Persistence, Transaction
+from .codec import expired_error
+from .interrupts import accept
+from .journal import Record, store_record
+from .process import Interrupt, InterruptKind, InterruptStatus, ProcessControlBlock, ProcessState
+from .store import find_in_unit, interrupt_from, moved, save_state
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The process after one of its questions has ended. `wakes`: this made it ready, so it is to
+    be put in line; otherwise it still runs, or another answer has done so before."""
+
+    process: ProcessControlBlock
+    wakes: bool
+
+
+class Resolver:
+    """Writes the outcome of a question as the step that asked it, and wakes the process."""
+
+    def __init__(self, persistence: Persistence, chat: ChatService, events: EventLog) -> None:
+        self._persistence = persistence
+        self._chat = chat
+        self._events = events
+
+    async def find(
+        self, caller: Caller, interrupt_id: str, kind: InterruptKind | None
+    ) -> Interrupt:
+        """A question to this caller, in whatever state. Raises NotFound."""
+        row = await self._persistence.fetch_one(
+            "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id"
+            " WHERE i.id = ? AND i.user_id = ?",
+            (interrupt_id, caller.user_id),
+        )
+        interrupt = interrupt_from(row) if row is not None else None
+        if interrupt is None or (kind is not None and interrupt.kind is not kind):
+            raise NotFound("interrupt", interrupt_id)
+        return interrupt
+
+    async def answer(self, interrupt: Interrupt, text: str) -> Resolved:
+        """Accept an answer.
+
+        Raises:
+            Conflict: answered before, expired, or its process has ended.
+            InvalidInput: not an answer to this question, which stays open.
+        """
+        if interrupt.status is not InterruptStatus.PENDING:
+            raise _closed(interrupt)
+        if interrupt.expires_at is not None and from_datetime(interrupt.expires_at) <= now():
+            raise Conflict("the question has expired")
+        answer = accept(interrupt.kind, interrupt.options, text)
+        output = orjson.dumps(answer).decode()
+        resolved = await self._persistence.write(
+            lambda tx: self._resolve(tx, interrupt, InterruptStatus.RESOLVED, answer, output, None)
+        )
+        if resolved is None:
+            raise _closed(interrupt)
+        return resolved
+
+    async def expire(self, interrupt: Interrupt) -> Resolved | None:
+        """End a question unanswered; None when it has ended meanwhile."""
+        error = expired_error(interrupt.question)
+        return await self._persistence.write(
+            lambda tx: self._resolve(tx, interrupt, InterruptStatus.EXPIRED, None, None, error)
+        )
+
+    async def _resolve(
+        self,
+        tx: Transaction,
+        interrupt: Interrupt,
+        status: InterruptStatus,
+        answer: str | None,
+        output: str | None,
+        error: str | None,
+    ) -> Resolved | None:
+        at = now()
+        changed = await tx.execute(
+            "UPDATE interrupt SET status = ?, answer = ?, resolved_at = ?"
+            " WHERE id = ? AND status = 'pending'",
+            (status, answer, at, interrupt.id),
+        )
+        found = await find_in_unit(tx, interrupt.pid)
+        if not changed or found is None:
+            return None
+        process, row = found
+        await store_record(tx, interrupt.pid, await _record(tx, interrupt, output, error, at))
+        payload: dict[str, Any] = {"interrupt_id": interrupt.id, "kind": interrupt.kind}
+        if answer is not None:
+            payload["answer"] = answer
+        events = [NewEvent(f"interrupt.{status}", payload, interrupt.pid)]
+        if answer is not None and interrupt.kind is InterruptKind.CLARIFICATION:
+            _, said = await self._chat.insert_message(
+                tx, row["session_id"], interrupt.pid, "user", answer, at
+            )
+            events.insert(0, said)
+        wakes = process.state is ProcessState.WAITING
+        if wakes:
+            before = process
+            process, ready = moved(before, ProcessState.READY, str(status))
+            await save_state(tx, process, before.state, before.epoch)
+            events.append(ready)
+        await self._events.append(tx, row["session_id"], process.user_id, events, at)
+        return Resolved(process, wakes)
+
+
+async def _record(
+    tx: Transaction, interrupt: Interrupt, output: str | None, error: str | None, at: Micros
+) -> Record:
+    row = await tx.fetch_one("SELECT key FROM interrupt WHERE id = ?", (interrupt.id,))
+    asked = from_datetime(interrupt.created_at)
+    return Record(
+        key=row["key"] if row else "",
+        kind="interrupt",
+        name=interrupt.kind,
+        digest="",
+        status="completed" if error is None else "failed",
+        created_at=asked,
+        output=output,
+        error=error,
+        duration=at - asked,
+    )
+
+
+def _closed(interrupt: Interrupt) -> Conflict:
+    how = "answered" if interrupt.status in ("resolved", "pending") else interrupt.status
+    return Conflict(f"the question was {how} before")

@@ -1,0 +1,280 @@
+"""Runs a process once, from the top, to an outcome, a wait or a block."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from ..capabilities import CapabilityRegistry, OrchestratorSpec, Reply
+from ..chat.service import ChatService
+from ..chat.text import storable
+from ..clock import Micros, to_datetime
+from ..errors import MissionError, QuotaExceeded
+from ..events.event import NewEvent
+from ..events.log import EventLog
+from ..identity import new_id
+from ..runtime import MissionRuntime
+from ..storage.persistence import Transaction
+from .branches import Branch, within
+from .codec import plain
+from .effects import Run
+from .journal import Journal, load_journal
+from .ledger import Ledger, Owner
+from .mission import Mission
+from .process import Outcome, ProcessControlBlock, ProcessState
+from .resources import Meter
+from .store import close_interrupts, moved, pending_in_unit, save_state
+from .suspension import Blocked, Fenced, Suspended
+
+MAX_REPLY = 1_000_000  # characters
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A process that has just become `running`, and what its run reads at its start."""
+
+    process: ProcessControlBlock
+    stream: int
+    input: dict[str, Any]
+
+
+class Runner:
+    """Builds missions, calls orchestrators, stores outcomes. Owns no task and no queue."""
+
+    def __init__(
+        self,
+        runtime: MissionRuntime,
+        capabilities: CapabilityRegistry,
+        chat: ChatService,
+        log: EventLog,
+        settled: Callable[[ProcessControlBlock], None],
+    ) -> None:
+        self._runtime = runtime
+        self._capabilities = capabilities
+        self._chat = chat
+        self._log = log
+        self._settled = settled
+        self._roots: dict[str, Branch] = {}
+
+    def stop(self, pid: str, reason: str) -> None:
+        """Let no further step of this run begin; whoever calls this cancels its task too."""
+        root = self._roots.get(pid)
+        if root is not None and root.suspended is None:
+            root.suspend(Suspended(reason))
+
+    async def run(self, start: Start) -> ProcessControlBlock | None:
+        """Run to the end of this run; the process as stored then.
+
+        None when the run lost its process meanwhile (cancelled, or taken over): it wrote nothing.
+        """
+        process = start.process
+        owner = Owner(process.pid, process.epoch, start.stream, process.user_id)
+        root = Branch("", None)
+        ledger = Ledger(self._runtime.persistence, self._log, owner, process.usage, root)
+        self._roots[process.pid] = root
+        try:
+            ending = await self._attempt(start, owner, ledger, root)
+            try:
+                await ledger.commit(ending.write)
+            except Exception:
+                log.exception("outcome could not be stored", pid=process.pid)
+                await ledger.close()
+                ledger = Ledger(self._runtime.persistence, self._log, owner, process.usage, root)
+                ending = _Ending(process, self._chat, start.stream, ledger).failed(
+                    "not_stored", "the outcome could not be stored; the server's log says why"
+                )
+                await ledger.commit(ending.write)
+        except Fenced:
+            return None
+        finally:
+            root.end()
+            del self._roots[process.pid]
+            await ledger.close()
+        self._settled(ending.process)
+        return ending.process
+
+    async def _attempt(self, start: Start, owner: Owner, ledger: Ledger, root: Branch) -> _Ending:
+        """Call the orchestrator, and say how this run ends."""
+        process = start.process
+        ending = _Ending(process, self._chat, start.stream, ledger)
+        spec = self._capabilities.find(process.capability, process.version)
+        if spec is None:
+            return ending.blocked(
+                "missing_capability",
+                f"capability '{process.capability}' version {process.version} is not installed"
+                " here; install it and restart",
+            )
+        resumed = process.epoch > 1
+        persistence = self._runtime.persistence
+        run = Run(
+            runtime=self._runtime,
+            persistence=persistence,
+            chat=self._chat,
+            process=process,
+            context=start.input["context"],
+            provider=start.input["provider"],
+            owner=owner,
+            meter=Meter(process.pid, process.quota, process.usage, ledger.tell),
+            ledger=ledger,
+            journal=await load_journal(persistence, process.pid) if resumed else Journal(),
+        )
+        try:
+            reply = await self._call(spec, run, root)
+        except Fenced:
+            raise
+        except Blocked as blocked:
+            return ending.blocked(blocked.reason, blocked.explanation)
+        except Suspended as suspended:
+            if suspended.reason == "interrupt":
+                return ending.waiting(run.waiting_on)
+            if suspended.reason == "timeout":
+                limit = f"the limit of {process.quota.timeout_seconds:g} seconds is reached"
+                return ending.failed("timeout_exceeded", limit)
+            return ending.parked(suspended.reason)
+        except QuotaExceeded as error:
+            return ending.failed(error.reason, error.message)
+        except MissionError as error:
+            return ending.failed(error.code.lower(), error.message)
+        except (Exception, BaseExceptionGroup, SystemExit) as error:
+            incident = new_id()
+            log.exception("orchestrator failed", pid=process.pid, incident=incident)
+            return ending.failed(
+                "error",
+                f"the capability '{spec.name}' failed unexpectedly"
+                f" ({type(error).__name__}; incident {incident})",
+            )
+        return ending.completed(reply)
+
+    async def _call(self, spec: OrchestratorSpec, run: Run, root: Branch) -> Reply:
+        """The orchestrator's reply, within its running time."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        quota, elapsed = run.process.quota, run.ledger.elapsed()
+
+        def expire() -> None:
+            if task is not None and root.suspended is None:
+                root.suspend(Suspended("timeout"))
+                task.cancel()
+
+        soft = quota.soft_timeout_seconds
+        timers = [
+            loop.call_later(max(0.0, quota.timeout_seconds - elapsed), expire),
+            loop.call_later(max(0.0, soft - elapsed), run.meter.warn_time, soft),
+        ]
+        result: object = None
+        try:
+            with within(root):
+                result = await spec.function(Mission(run))
+        except BaseException as error:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            if root.unwound is None and cancelled:
+                raise MissionError("the orchestrator cancelled itself") from None
+            if root.unwound is None:
+                raise
+            if cancelled and task is not None:
+                task.uncancel()
+        finally:
+            for timer in timers:
+                timer.cancel()
+        # A suspension stands, also where a handler swallowed it or a task group wrapped it.
+        if (suspended := root.suspended or root.unwound) is not None:
+            raise suspended
+        reply = Reply(result) if isinstance(result, str) else result
+        if not isinstance(reply, Reply):
+            raise MissionError(
+                f"the orchestrator of '{spec.name}' returned {type(result).__name__},"
+                " expected a Reply or a str"
+            )
+        if len(reply.text) > MAX_REPLY:
+            raise MissionError(
+                f"the reply has {len(reply.text)} characters, at most {MAX_REPLY} are stored"
+            )
+        data = plain("the reply's data", reply.data)
+        return replace(reply, text=storable(reply.text), data=data)
+
+
+class _Ending:
+    """The last unit of a run: what it writes, and the process as it is afterwards."""
+
+    def __init__(
+        self, process: ProcessControlBlock, chat: ChatService, stream: int, ledger: Ledger
+    ) -> None:
+        self.process = process
+        self._before = process
+        self._chat = chat
+        self._stream = stream
+        self._ledger = ledger
+        self._reply: Reply | None = None
+        self._outcome: Outcome | None = None
+        self._state = ProcessState.TERMINATED
+        self._reason: str | None = None
+        self._error: str | None = None
+        self._waiting_on: list[str] = []
+
+    def completed(self, reply: Reply) -> _Ending:
+        self._outcome, self._reply = Outcome.COMPLETED, reply
+        return self
+
+    def failed(self, reason: str, error: str) -> _Ending:
+        self._outcome, self._reason, self._error = Outcome.FAILED, reason, error
+        return self
+
+    def blocked(self, reason: str, explanation: str) -> _Ending:
+        self._state, self._reason, self._error = ProcessState.BLOCKED, reason, explanation
+        return self
+
+    def waiting(self, interrupts: list[str]) -> _Ending:
+        self._state, self._waiting_on = ProcessState.WAITING, interrupts
+        return self
+
+    def parked(self, reason: str) -> _Ending:
+        self._state, self._reason = ProcessState.READY, reason
+        return self
+
+    async def write(self, tx: Transaction, at: Micros) -> list[NewEvent]:
+        events: list[NewEvent] = []
+        changes: dict[str, Any] = {"error": self._error, "stage": self._ledger.stage}
+        state, why = self._state, self._reason
+        if self._reply is not None:
+            message_id, said = await self._chat.insert_message(
+                tx,
+                self._stream,
+                self._before.pid,
+                "assistant",
+                self._reply.text,
+                at,
+                self._reply.data,
+            )
+            changes |= {"reply": self._reply.text, "reply_message_id": message_id}
+            events.append(said)
+        if state is ProcessState.TERMINATED:
+            changes |= {"outcome": self._outcome, "completed_at": to_datetime(at)}
+            await close_interrupts(tx, self._before.pid, at)
+        if state is ProcessState.WAITING:
+            pending = await pending_in_unit(tx, self._before.pid)
+            if {interrupt.id for interrupt in pending} >= set(self._waiting_on):
+                changes["interrupts"] = pending
+            else:  # answered while another branch was still running
+                state, why = ProcessState.READY, "answered"
+        stored = None if state is ProcessState.READY else self._reason
+        process, changed = moved(self._before, state, why, **changes)
+        self.process = replace(process, reason=stored)
+        await save_state(tx, self.process, self._before.state, self._before.epoch)
+        events.append(changed)
+        events.extend(self._story())
+        return events
+
+    def _story(self) -> list[NewEvent]:
+        pid = self._before.pid
+        if self._outcome is Outcome.COMPLETED:
+            payload: dict[str, Any] = {"message_id": self.process.reply_message_id}
+            return [NewEvent("process.completed", payload, pid)]
+        if self._outcome is Outcome.FAILED:
+            payload = {"reason": self._reason, "error": self._error}
+            return [NewEvent("process.failed", payload, pid)]
+        return []

@@ -1,0 +1,270 @@
+"""The process table: rows in, records out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from ..chat.paging import decode_cursor, limited, page
+from ..chat.records import Page
+from ..clock import SECOND, Micros, from_datetime, maybe_datetime, to_datetime
+from ..events.event import NewEvent
+from ..storage.persistence import Persistence, Row, Transaction
+from . import lifecycle
+from .process import (
+    Interrupt,
+    InterruptKind,
+    InterruptStatus,
+    Outcome,
+    ProcessControlBlock,
+    ProcessState,
+    Quota,
+    SchedulingPriority,
+    Usage,
+)
+
+_PROCESSES = (
+    "SELECT p.*, s.public_id, r.content AS reply FROM process p"
+    " JOIN session s ON s.id = p.session_id"
+    " LEFT JOIN message r ON r.id = p.reply_message_id"
+)
+_INTERRUPTS = (
+    "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id WHERE "
+)
+LAST_PID = "~"  # sorts after every pid
+
+
+class ProcessStore:
+    """Reads of processes and interrupts, one user's own."""
+
+    def __init__(self, persistence: Persistence) -> None:
+        self._persistence = persistence
+
+    async def find(self, user_id: str, id: str) -> ProcessControlBlock | None:
+        """By pid or request id."""
+        row = await self._persistence.fetch_one(
+            _PROCESSES + " WHERE p.user_id = ? AND (p.pid = ? OR p.request_id = ?)",
+            (user_id, id, id),
+        )
+        return (await self._complete([row]))[0] if row else None
+
+    async def find_many(self, user_id: str, pids: Sequence[str]) -> dict[str, ProcessControlBlock]:
+        marks = ", ".join("?" * len(pids))
+        rows = await self._persistence.fetch_all(
+            f"{_PROCESSES} WHERE p.user_id = ? AND p.pid IN ({marks})",
+            (user_id, *pids),
+        )
+        return {process.pid: process for process in await self._complete(rows)}
+
+    async def list_processes(
+        self, user_id: str, session_id: str | None, first: int, after: str | None
+    ) -> Page[ProcessControlBlock]:
+        """Newest first: pids are ordered by time."""
+        (before,) = decode_cursor(after, str) if after is not None else (LAST_PID,)
+        of_session = " AND s.public_id = ?" if session_id is not None else ""
+        rows = await self._persistence.fetch_all(
+            f"{_PROCESSES} WHERE p.user_id = ? AND p.pid < ?{of_session}"
+            " ORDER BY p.pid DESC LIMIT ?",
+            (user_id, before, *([session_id] if session_id is not None else []), limited(first)),
+        )
+        processes = {process.pid: process for process in await self._complete(rows)}
+        return page(rows, first, lambda row: processes[row["pid"]], lambda row: (row["pid"],))
+
+    async def unfinished(self, state: ProcessState) -> list[ProcessControlBlock]:
+        """Every process in this state, whoever's, in the order of their messages."""
+        rows = await self._persistence.fetch_all(
+            _PROCESSES + " WHERE p.state = ? ORDER BY p.message_id", (state,)
+        )
+        return [process_from(row) for row in rows]
+
+    async def pending(self, user_id: str, first: int, after: str | None = None) -> list[Interrupt]:
+        """Open questions to this user, oldest first; those asked after the question `after`."""
+        rows = await self._persistence.fetch_all(
+            _INTERRUPTS
+            + "i.user_id = ? AND i.status = 'pending' AND i.id > ? ORDER BY i.id LIMIT ?",
+            (user_id, after or "", limited(first) - 1),
+        )
+        return [interrupt_from(row) for row in rows]
+
+    async def overdue(self, at: Micros) -> list[Interrupt]:
+        """Open questions whose time is up."""
+        rows = await self._persistence.fetch_all(
+            _INTERRUPTS + "i.status = 'pending' AND i.expires_at <= ? LIMIT 500", (at,)
+        )
+        return [interrupt_from(row) for row in rows]
+
+    async def next_expiry(self) -> Micros | None:
+        row = await self._persistence.fetch_one(
+            "SELECT MIN(expires_at) FROM interrupt WHERE status = 'pending'"
+        )
+        expiry: Micros | None = row[0] if row else None
+        return expiry
+
+    async def _complete(self, rows: Sequence[Row]) -> Sequence[ProcessControlBlock]:
+        waiting = [row["pid"] for row in rows if row["state"] in ("waiting", "running")]
+        if not waiting:
+            return [process_from(row) for row in rows]
+        marks = ", ".join("?" * len(waiting))
+        found = await self._persistence.fetch_all(
+            f"{_INTERRUPTS}i.process_id IN ({marks}) AND i.status = 'pending' ORDER BY i.id",
+            waiting,
+        )
+        interrupts: dict[str, tuple[Interrupt, ...]] = {}
+        for row in found:
+            pid = row["process_id"]
+            interrupts[pid] = (*interrupts.get(pid, ()), interrupt_from(row))
+        return [process_from(row, interrupts.get(row["pid"], ())) for row in rows]
+
+
+async def find_in_unit(tx: Transaction, pid: str) -> tuple[ProcessControlBlock, Row] | None:
+    """The process as this unit sees it, with the row's columns that the record leaves out."""
+    row = await tx.fetch_one(_PROCESSES + " WHERE p.pid = ?", (pid,))
+    return (process_from(row), row) if row else None
+
+
+async def pending_in_unit(tx: Transaction, pid: str) -> tuple[Interrupt, ...]:
+    rows = await tx.fetch_all(
+        _INTERRUPTS + "i.process_id = ? AND i.status = 'pending' ORDER BY i.id", (pid,)
+    )
+    return tuple(interrupt_from(row) for row in rows)
+
+
+async def close_interrupts(tx: Transaction, pid: str, at: Micros) -> None:
+    """Inside a unit that ends a process: nobody waits for answers to it any more."""
+    await tx.execute(
+        "UPDATE interrupt SET status = 'cancelled', resolved_at = ?"
+        " WHERE process_id = ? AND status = 'pending'",
+        (at, pid),
+    )
+
+
+async def insert_process(
+    tx: Transaction,
+    process: ProcessControlBlock,
+    stream: int,
+    input: dict[str, Any],
+    at: Micros,
+) -> None:
+    """Inside a unit: a new process. `input` is what every run of it reads at its start."""
+    await tx.execute(
+        "INSERT INTO process (pid, session_id, user_id, request_id, capability, version, state,"
+        " priority, epoch, input, quota, message_id, llm_calls, tool_calls, agent_hops,"
+        " iterations, steps, tokens_in, tokens_out, elapsed, first_seq, created_at, started_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0,"
+        " (SELECT last_seq + 1 FROM stream WHERE id = ?), ?, ?)",
+        (
+            process.pid,
+            stream,
+            process.user_id,
+            process.request_id,
+            process.capability,
+            process.version,
+            process.state,
+            process.priority,
+            process.epoch,
+            orjson.dumps(input).decode(),
+            process.quota.model_dump_json(),
+            process.message_id,
+            stream,
+            at,
+            at if process.state is ProcessState.RUNNING else None,
+        ),
+    )
+
+
+def moved(
+    process: ProcessControlBlock, after: ProcessState, reason: str | None = None, **changes: Any
+) -> tuple[ProcessControlBlock, NewEvent]:
+    """The record in its next state and the event that tells of it; illegal moves raise."""
+    lifecycle.check(process.state, after)
+    payload: dict[str, Any] = {"from": process.state, "to": after}
+    if reason is not None:
+        payload["reason"] = reason
+    event = NewEvent("process.state_changed", payload, process.pid)
+    return replace(process, state=after, **changes), event
+
+
+async def save_state(
+    tx: Transaction, process: ProcessControlBlock, before: ProcessState, epoch: int
+) -> bool:
+    """Inside a unit: compare and set. False when the row is elsewhere by now."""
+    changed = await tx.execute(
+        "UPDATE process SET state = ?, epoch = ?, outcome = ?, reason = ?, error = ?,"
+        " reply_message_id = ?, started_at = ?, completed_at = ?, priority = ?"
+        " WHERE pid = ? AND state = ? AND epoch = ?",
+        (
+            process.state,
+            process.epoch,
+            process.outcome,
+            process.reason,
+            process.error,
+            process.reply_message_id,
+            _micros(process.started_at),
+            _micros(process.completed_at),
+            process.priority,
+            process.pid,
+            before,
+            epoch,
+        ),
+    )
+    return changed == 1
+
+
+def _micros(value: Any) -> Micros | None:
+    return None if value is None else from_datetime(value)
+
+
+def process_from(row: Row, interrupts: tuple[Interrupt, ...] = ()) -> ProcessControlBlock:
+    return ProcessControlBlock(
+        pid=row["pid"],
+        request_id=row["request_id"],
+        session_id=row["public_id"],
+        user_id=row["user_id"],
+        capability=row["capability"],
+        version=row["version"],
+        message=orjson.loads(row["input"])["message"],
+        message_id=row["message_id"],
+        state=ProcessState(row["state"]),
+        priority=SchedulingPriority(row["priority"]),
+        stage=row["stage"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        reason=row["reason"],
+        error=row["error"],
+        reply=row["reply"],
+        reply_message_id=row["reply_message_id"],
+        quota=Quota.model_validate_json(row["quota"]),
+        usage=Usage(
+            llm_calls=row["llm_calls"],
+            tool_calls=row["tool_calls"],
+            agent_hops=row["agent_hops"],
+            iterations=row["iterations"],
+            steps=row["steps"],
+            tokens_in=row["tokens_in"],
+            tokens_out=row["tokens_out"],
+            elapsed_seconds=row["elapsed"] / SECOND,
+        ),
+        epoch=row["epoch"],
+        created_at=to_datetime(row["created_at"]),
+        started_at=maybe_datetime(row["started_at"]),
+        completed_at=maybe_datetime(row["completed_at"]),
+        interrupts=interrupts,
+    )
+
+
+def interrupt_from(row: Row) -> Interrupt:
+    return Interrupt(
+        id=row["id"],
+        pid=row["process_id"],
+        session_id=row["public_id"],
+        kind=InterruptKind(row["kind"]),
+        status=InterruptStatus(row["status"]),
+        question=row["question"],
+        options=tuple(orjson.loads(row["options"])),
+        answer=row["answer"],
+        created_at=to_datetime(row["created_at"]),
+        expires_at=maybe_datetime(row["expires_at"]),
+        resolved_at=maybe_datetime(row["resolved_at"]),
+    )

@@ -1,0 +1,154 @@
+"""The units that move a process: submitted, claimed for a run, cancelled, recovered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+
+from ..chat.records import Session
+from ..chat.service import ChatService
+from ..clock import now, to_datetime
+from ..errors import Conflict, NotFound
+from ..events.event import NewEvent
+from ..events.log import EventLog
+from ..runtime import MissionRuntime
+from ..storage.persistence import Transaction
+from .process import Envelope, Outcome, ProcessControlBlock, ProcessState
+from .runner import Start
+from .store import close_interrupts, find_in_unit, insert_process, moved, save_state
+
+
+class Transitions:
+    """Each method is one unit: the change, and the events that tell of it."""
+
+    def __init__(self, runtime: MissionRuntime, chat: ChatService, events: EventLog) -> None:
+        self._persistence = runtime.persistence
+        self._provider = runtime.provider_name
+        self._chat = chat
+        self._events = events
+
+    async def submit(
+        self,
+        tx: Transaction,
+        envelope: Envelope,
+        process: ProcessControlBlock,
+        session: Session | None,
+        at_once: bool,
+    ) -> Start:
+        """The message, the process and their events. `session` None creates the session."""
+        at = now()
+        caller = envelope.caller
+        await _refuse_known_request(tx, envelope)
+        events: list[NewEvent] = []
+        if session is None:  # unless another request has created it meanwhile
+            session = await self._chat.find_session(tx, caller, process.session_id)
+        if session is None:
+            session = await self._chat.insert_session(
+                tx, caller, process.session_id, None, envelope.capability, at
+            )
+            events.append(NewEvent("chat.session.created", {"title": None}))
+        try:
+            message_id, said = await self._chat.insert_message(
+                tx, session.id, process.pid, "user", envelope.message, at
+            )
+        except NotFound:
+            raise NotFound("session", process.session_id) from None
+        process = replace(process, message_id=message_id, created_at=to_datetime(at))
+        process, ready = moved(process, ProcessState.READY)
+        created = {
+            "capability": process.capability,
+            "priority": process.priority,
+            "request_id": process.request_id,
+            "message_id": message_id,
+        }
+        events += [said, NewEvent("process.created", created, process.pid), ready]
+        if at_once:
+            process, running = moved(
+                process, ProcessState.RUNNING, epoch=1, started_at=to_datetime(at)
+            )
+            events.append(running)
+        input = {
+            "message": envelope.message,
+            "context": envelope.context,
+            "provider": self._provider,
+        }
+        await insert_process(tx, process, session.id, input, at)
+        await self._events.append(tx, session.id, caller.user_id, events, at)
+        return Start(process, session.id, input)
+
+    async def claim(self, pid: str) -> Start | None:
+        """A ready process becomes running, in its next epoch; None when it is ready no more."""
+        return await self._persistence.write(lambda tx: self._claim(tx, pid))
+
+    async def cancel(self, pid: str, reason: str) -> ProcessControlBlock:
+        """The process is ended, whatever it was doing.
+
+        Raises:
+            NotFound, Conflict: it is gone, or has ended already.
+        """
+        return await self._persistence.write(lambda tx: self._cancel(tx, pid, reason))
+
+    async def recover(self, pid: str, reason: str) -> None:
+        """A process whose run was lost, with its server or for another `reason`, is ready again."""
+        await self._persistence.write(lambda tx: self._recover(tx, pid, reason))
+
+    async def _claim(self, tx: Transaction, pid: str) -> Start | None:
+        found = await find_in_unit(tx, pid)
+        if found is None or found[0].state is not ProcessState.READY:
+            return None
+        (before, row), at = found, now()
+        process, changed = moved(
+            before,
+            ProcessState.RUNNING,
+            epoch=before.epoch + 1,
+            started_at=before.started_at or to_datetime(at),
+            reason=None,
+            error=None,
+        )
+        await save_state(tx, process, before.state, before.epoch)
+        await self._events.append(tx, row["session_id"], before.user_id, [changed], at)
+        return Start(process, row["session_id"], orjson.loads(row["input"]))
+
+    async def _cancel(self, tx: Transaction, pid: str, reason: str) -> ProcessControlBlock:
+        found = await find_in_unit(tx, pid)
+        if found is None:
+            raise NotFound("process", pid)
+        (before, row), at = found, now()
+        if before.state in (ProcessState.TERMINATED, ProcessState.ZOMBIE):
+            raise Conflict(f"process {pid} has ended already ({before.outcome})")
+        process, changed = moved(
+            before,
+            ProcessState.TERMINATED,
+            reason,
+            epoch=before.epoch + 1,  # fences the run out
+            outcome=Outcome.CANCELLED,
+            completed_at=to_datetime(at),
+            error=None,
+        )
+        process = replace(process, reason=reason)
+        await save_state(tx, process, before.state, before.epoch)
+        await close_interrupts(tx, pid, at)
+        ended = NewEvent("process.cancelled", {"reason": reason}, pid)
+        await self._events.append(tx, row["session_id"], before.user_id, [changed, ended], at)
+        return process
+
+    async def _recover(self, tx: Transaction, pid: str, reason: str) -> None:
+        found = await find_in_unit(tx, pid)
+        if found is None or found[0].state is not ProcessState.RUNNING:
+            return
+        before, row = found
+        process, changed = moved(before, ProcessState.READY, reason)
+        await save_state(tx, process, before.state, before.epoch)
+        await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
+
+
+async def _refuse_known_request(tx: Transaction, envelope: Envelope) -> None:
+    if envelope.request_id is None:
+        return
+    known = await tx.fetch_one(
+        "SELECT 1 FROM process WHERE user_id = ? AND request_id = ?",
+        (envelope.caller.user_id, envelope.request_id),
+    )
+    if known is not None:
+        raise Conflict(f"request id '{envelope.request_id}' is in use; choose another")

@@ -1,0 +1,111 @@
+"""Sessions and messages: listed by keyset, kept apart by user."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
+from mission_system.core.errors import InvalidInput, NotFound
+from mission_system.core.identity import Caller
+from mission_system.core.node import Node
+from mission_system.core.runtime import create_mission_runtime
+from mission_system.core.settings import Settings
+from mission_system.core.tools.catalog import ToolCatalog
+from mission_system.core.tower.mission import Mission
+from mission_system.core.tower.process import Envelope
+
+ANN, BOB = Caller("ann"), Caller("bob")
+
+
+async def echo(mission: Mission) -> str:
+    return mission.message
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    runtime = create_mission_runtime(ToolCatalog(), settings=Settings(data=tmp_path), use_mock=True)
+    async with Node(runtime, CapabilityRegistry((OrchestratorSpec("echo", echo),))) as node:
+        yield node
+
+
+async def say(node: Node, session: str, text: str) -> None:
+    await node.tower.submit_request(Envelope(caller=ANN, message=text, session_id=session), wait=10)
+
+
+async def test_sessions_are_listed_last_active_first_page_by_page(node: Node) -> None:
+    made = [(await node.chat.create_session(ANN, title=str(n))).session_id for n in range(7)]
+    await say(node, made[2], "wakes it up")
+    expected = [made[2], made[6], made[5], made[4], made[3], made[1], made[0]]
+    seen: list[str] = []
+    after = None
+    for size in (3, 3, 1):
+        page = await node.chat.list_sessions(ANN, first=3, after=after)
+        assert len(page.items) == size
+        seen += [session.session_id for session in page.items]
+        after = page.cursors[-1]
+    assert not page.has_next
+    assert seen == expected
+
+
+async def test_messages_are_listed_oldest_first_page_by_page(node: Node) -> None:
+    session = (await node.chat.create_session(ANN)).session_id
+    for text in ("a", "b", "c"):
+        await say(node, session, text)
+    first = await node.chat.list_messages(ANN, session, first=4)
+    rest = await node.chat.list_messages(ANN, session, first=4, after=first.cursors[-1])
+    assert [m.content for m in first.items + rest.items] == ["a", "a", "b", "b", "c", "c"]
+    assert (first.has_next, rest.has_next) == (True, False)
+    assert (await node.chat.get_session(ANN, session)).message_count == 6
+
+
+async def test_each_user_sees_only_what_is_theirs(node: Node) -> None:
+    session = (await node.chat.create_session(ANN)).session_id
+    await say(node, session, "mine")
+    message = (await node.chat.list_messages(ANN, session)).items[0]
+    assert (await node.chat.list_sessions(BOB)).items == ()
+    assert await node.chat.get_messages(BOB, [message.message_id]) == {}
+    for attempt in (
+        node.chat.get_session(BOB, session),
+        node.chat.list_messages(BOB, session),
+        node.chat.get_message(BOB, message.message_id),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "W10", "WzFd", "WyJhIiwxXQ", "é", "A" * 5000])
+async def test_cursor_that_no_list_gave_out_is_refused(node: Node, cursor: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        await node.chat.list_sessions(ANN, after=cursor)
+    assert error.value.field == "after"
+
+
+@pytest.mark.parametrize("first", [0, -1, 501, 10**12])
+async def test_page_size_is_bounded(node: Node, first: int) -> None:
+    with pytest.raises(InvalidInput):
+        await node.chat.list_sessions(ANN, first=first)
+
+
+@pytest.mark.parametrize("title", ["x" * 501, "nul\x00", "half\ud800"])
+async def test_title_that_cannot_be_stored_is_refused(node: Node, title: str) -> None:
+    with pytest.raises(InvalidInput):
+        await node.chat.create_session(ANN, title=title)
+    assert (await node.chat.list_sessions(ANN)).items == ()
+
+
+@pytest.mark.parametrize("number", [-1, 0, 1, 2**63 - 1, 2**63, 10**30])
+async def test_message_that_is_not_there_is_not_found(node: Node, number: int) -> None:
+    with pytest.raises(NotFound):
+        await node.chat.get_message(ANN, number)
+
+
+async def test_session_and_its_stream_grow_together(node: Node) -> None:
+    session = await node.chat.create_session(ANN)
+    assert session.last_seq == await node.events.last_seq(ANN, session.session_id)
+    await say(node, session.session_id, "hi")
+    after = await node.chat.get_session(ANN, session.session_id)
+    assert after.last_seq == await node.events.last_seq(ANN, session.session_id)
+    assert after.last_seq > session.last_seq

@@ -1,0 +1,113 @@
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from mission_system.core.health.models import models_check
+from mission_system.core.health.result import ComponentHealth
+
+AZURE = {
+    "AZURE_OPENAI_ENDPOINT": "https://example.test",
+    "AZURE_OPENAI_API_KEY": "k",
+    "AZURE_OPENAI_DEPLOYMENT": "d",
+}
+
+
+async def check(provider: str, environ: dict[str, str], served: bool = True) -> ComponentHealth:
+    return await models_check(provider, lambda _: served, environ)()
+
+
+@contextmanager
+def llama_server(status: int, body: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/health"
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def test_the_mock_is_always_up() -> None:
+    assert (await check("mock", {}, served=False)).status == "up"
+
+
+@pytest.mark.parametrize(
+    ("provider", "environ"),
+    [
+        ("openai", {"OPENAI_API_KEY": "k"}),
+        ("anthropic", {"ANTHROPIC_API_KEY": "k"}),
+        ("azure", AZURE),
+    ],
+)
+async def test_a_provider_is_up_when_all_it_needs_is_set(
+    provider: str, environ: dict[str, str]
+) -> None:
+    assert (await check(provider, environ)).status == "up"
+    for name in environ:
+        health = await check(provider, {**environ, name: ""})
+        assert health.status == "down"
+        assert name in (health.message or "")
+
+
+async def test_a_key_is_never_shown() -> None:
+    health = await check("azure", {"AZURE_OPENAI_API_KEY": "s3cret"})
+    assert "s3cret" not in health.model_dump_json()
+
+
+async def test_a_provider_that_nothing_makes_is_down() -> None:
+    assert (await check("openai", {"OPENAI_API_KEY": "k"}, served=False)).status == "down"
+
+
+async def test_a_provider_of_a_plugin_is_up() -> None:
+    assert (await check("acme", {}, served=True)).status == "up"
+
+
+async def test_an_unknown_provider_is_degraded() -> None:
+    health = await check("acme", {}, served=False)
+    assert (health.status, health.message) == ("degraded", "unknown provider 'acme'")
+
+
+async def test_llamacpp_needs_its_model_file(tmp_path: Path) -> None:
+    model = tmp_path / "model.gguf"
+    assert (await check("llamacpp", {"LLAMACPP_MODEL_PATH": str(model)})).status == "down"
+    model.write_bytes(b"GGUF")
+    assert (await check("llamacpp", {"LLAMACPP_MODEL_PATH": str(model)})).status == "up"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, json.dumps({"status": "ok"}), "up"),
+        (200, json.dumps({"status": "loading model"}), "degraded"),
+        (200, "<html>", "down"),
+        (200, json.dumps(["ok"]), "down"),
+        (503, json.dumps({"status": "ok"}), "down"),
+    ],
+)
+async def test_a_llama_server_is_asked_for_its_health(
+    status: int, body: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with llama_server(status, body) as url:
+        assert (await check("llamaserver", {"LLAMASERVER_HOST": url})).status == expected
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "file:///etc/passwd", "nonsense"])
+async def test_a_llama_server_that_is_not_there_is_down(url: str) -> None:
+    assert (await check("llamaserver", {"LLAMASERVER_HOST": url})).status == "down"

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+
+from mission_system.core.errors import LLMError
+from mission_system.core.llm.factory import LLMFactory
+from mission_system.core.llm.mock import MockProvider
+from mission_system.core.llm.provider import LLMProvider
+from mission_system.core.settings import Settings
+
+
+def settings(provider: str) -> Settings:
+    return Settings(llm_provider=provider)
+
+
+def make_canned(given: Settings) -> LLMProvider:
+    return MockProvider(script=[given.llm_provider])
+
+
+def make_other(given: Settings) -> LLMProvider:
+    return MockProvider()
+
+
+def test_mock_is_there_without_registering() -> None:
+    assert isinstance(LLMFactory(settings("mock"))("default"), MockProvider)
+
+
+def test_the_named_provider_is_made_once_from_the_settings() -> None:
+    asked: list[Settings] = []
+
+    def make(given: Settings) -> LLMProvider:
+        asked.append(given)
+        return make_canned(given)
+
+    chosen = settings("canned")
+    factory = LLMFactory(chosen)
+    factory.register("canned", make)
+    assert asked == []
+    assert factory("writer") is factory("planner")
+    assert asked == [chosen]
+
+
+def test_what_is_registered_can_be_asked() -> None:
+    factory = LLMFactory(settings("mock"))
+    factory.register("canned", make_canned)
+    assert "mock" in factory
+    assert "canned" in factory
+    assert "gpt" not in factory
+
+
+def test_an_unknown_provider_is_refused_with_choices_and_setting() -> None:
+    factory = LLMFactory(settings("gpt"))
+    factory.register("canned", make_canned)
+    with pytest.raises(
+        LLMError, match=r"'gpt'.*MISSION_LLM_PROVIDER to one of: canned, mock"
+    ) as caught:
+        factory("default")
+    assert caught.value.kind == "unavailable"
+
+
+def test_a_clash_names_both_owners() -> None:
+    factory = LLMFactory(settings("mock"))
+    factory.register("canned", make_canned, owner="acme-llm 1.0")
+    with pytest.raises(ValueError, match=r"'canned'.*acme-llm 1\.0.*test_factory\.make_other"):
+        factory.register("canned", make_other)
+    with pytest.raises(ValueError, match=r"'mock'.*mission-system.*make_other"):
+        factory.register("mock", make_other)
+
+
+def test_a_provider_that_cannot_be_made_is_unavailable_and_tried_again() -> None:
+    attempts: list[str] = []
+
+    def make(given: Settings) -> LLMProvider:
+        attempts.append("x")
+        if len(attempts) == 1:
+            raise ImportError("secret-key is in here")
+        return make_canned(given)
+
+    factory = LLMFactory(settings("canned"))
+    factory.register("canned", make, owner="acme-llm 1.0")
+    with pytest.raises(LLMError, match=r"'canned' of acme-llm 1\.0 .*\(ImportError\)") as caught:
+        factory("default")
+    assert caught.value.kind == "unavailable"
+    assert "secret-key" not in caught.value.message
+    assert factory("default").name == "mock"
+
+
+def test_a_makers_own_llm_error_is_kept() -> None:
+    def make(given: Settings) -> LLMProvider:
+        raise LLMError("auth", "set OPENAI_API_KEY")
+
+    factory = LLMFactory(settings("canned"))
+    factory.register("canned", make)
+    with pytest.raises(LLMError, match="set OPENAI_API_KEY") as caught:
+        factory("default")
+    assert caught.value.kind == "auth"

@@ -1,0 +1,144 @@
+"""What the tower has stored it runs: whoever leaves, however it was sent, whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.tower import control_tower
+from mission_system.core.tower.mission import Mission
+from mission_system.core.tower.process import Envelope, Outcome, ProcessState
+
+
+async def echo(mission: Mission) -> str:
+    return f"echo {mission.message}"
+
+
+async def asks(mission: Mission) -> str:
+    return await mission.clarify("?")
+
+
+async def leave_after(work, turns: int) -> None:
+    """Call something, and be gone after so many turns of the event loop."""
+    task = asyncio.create_task(work)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def settled(node, ann) -> list:
+    """Every process, once nothing runs and nothing is in line."""
+    async with asyncio.timeout(10):
+        while node.tower._accepting or node.tower.depth != (0, 0):
+            await asyncio.sleep(0.001)
+    return list((await node.tower.list_processes(ann, first=100)).items)
+
+
+async def test_request_whose_sender_leaves_at_any_moment_is_not_left_half_done(
+    start_node, ann
+) -> None:
+    node = await start_node(echo)
+    for turns in range(30):
+        request = Envelope(caller=ann, message=str(turns), request_id=f"r{turns}")
+        await leave_after(node.tower.submit_request(request), turns)
+    processes = await settled(node, ann)
+    assert processes
+    assert {process.outcome for process in processes} == {Outcome.COMPLETED}
+
+
+async def test_answer_whose_sender_leaves_at_any_moment_is_not_lost(start_node, send, ann) -> None:
+    node = await start_node(OrchestratorSpec("asks", asks, max_concurrent=50))
+    for turns in range(30):
+        question = (await send(node)).pending.id
+        await leave_after(node.tower.resume_request(ann, question, "A"), turns)
+    for process in await settled(node, ann):
+        waits = process.state is ProcessState.WAITING
+        assert waits is (process.pending is not None)
+        assert waits or process.reply == "A"
+
+
+async def test_cancellation_whose_sender_leaves_at_any_moment_stops_the_run(
+    start_node, send, ann
+) -> None:
+    async def stuck(mission: Mission) -> str:
+        await mission.step("wait", asyncio.sleep, 3600)
+        return "never"
+
+    node = await start_node(OrchestratorSpec("stuck", stuck, max_concurrent=50))
+    for turns in range(30):
+        process = await send(node, wait=None)
+        await leave_after(node.tower.cancel_request(ann, process.pid), turns)
+    async with asyncio.timeout(10):
+        while node.tower._accepting:
+            await asyncio.sleep(0)
+    processes = (await node.tower.list_processes(ann, first=100)).items
+    cancelled = [process for process in processes if process.outcome is Outcome.CANCELLED]
+    assert cancelled
+    async with asyncio.timeout(10):
+        while node.tower.depth[0] != len(processes) - len(cancelled):
+            await asyncio.sleep(0.001)
+
+
+async def test_session_may_be_created_by_several_requests_at_once(start_node, send, ann) -> None:
+    node = await start_node(echo)
+    sent = [send(node, str(n), session_id="new", create_session=True) for n in range(5)]
+    processes = await asyncio.gather(*sent)
+    assert [process.reply for process in processes] == [f"echo {n}" for n in range(5)]
+    assert (await node.chat.get_session(ann, "new")).message_count == 10
+
+
+async def test_session_keeps_its_order_over_a_restart(start_node, send, ann) -> None:
+    gate = asyncio.Event()
+    order: list[str] = []
+
+    async def work(mission: Mission) -> str:
+        await gate.wait()
+        order.append(mission.message)
+        return "ok"
+
+    node = await start_node(work)
+    session = (await node.chat.create_session(ann)).session_id
+    turns = [send(node, str(n), session_id=session, wait=None) for n in range(30)]
+    sent = sorted(await asyncio.gather(*turns), key=lambda process: process.message_id)
+    await node.stop()
+    gate.set()
+    node = await start_node(work)
+    for process in sent:
+        assert (await node.tower.wait(ann, process.pid, 10)).reply == "ok"
+    assert order == [process.message for process in sent]
+
+
+@pytest.mark.parametrize("failing", range(1, 9))
+async def test_storage_that_fails_for_a_moment_leaves_no_process_hanging(
+    start_node, send, ann, monkeypatch, failing: int
+) -> None:
+    """From the first of several units on; the run is taken up again where the journal ends."""
+    monkeypatch.setattr(control_tower, "RETRY_SECONDS", (0.01, 0.02))
+    called: list[str] = []
+
+    async def work(mission: Mission) -> str:
+        for name in ("a", "b"):
+            await mission.step(name, called.append, name)
+        return "done"
+
+    node = await start_node(work, running_slots=1)
+    blocker = await send(node, wait=None)
+    process = await send(node, "second", wait=None)
+    write, count = node.database.write, 0
+
+    async def brittle(unit):
+        nonlocal count
+        count += 1
+        if failing <= count < failing + 3:
+            raise OSError("disk full")
+        return await write(unit)
+
+    monkeypatch.setattr(node.database, "write", brittle)
+    for pid in (blocker.pid, process.pid):
+        process = await node.tower.wait(ann, pid, 10)
+        assert process.state is ProcessState.TERMINATED
+        assert process.reply == "done" or process.reason == "not_stored"
+    assert (await settled(node, ann))[0].state is ProcessState.TERMINATED

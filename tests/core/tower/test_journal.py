@@ -1,0 +1,470 @@
+"""The journal: what was done is not done again, and a replay sees what the first run saw."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import pytest
+from pydantic import BaseModel
+
+from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.errors import LLMError, ToolFailed
+from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest, LLMUsage
+from mission_system.core.tools.decorator import tool
+from mission_system.core.tower.codec import StepError
+from mission_system.core.tower.mission import Mission
+from mission_system.core.tower.process import InterruptKind, Outcome, ProcessState
+
+
+@dataclass
+class Point:
+    x: int
+    at: datetime
+
+
+class Model(BaseModel):
+    point: Point
+    names: set[str]
+
+
+async def replayed(node, send, ann, process):
+    """Answer the question that every orchestrator here asks last, so that all before replays."""
+    assert process.state is ProcessState.WAITING, process.error
+    return await node.tower.resume_request(ann, process.pending.id, "go", wait=10)
+
+
+async def test_values_are_the_same_on_the_first_run_and_on_replay(start_node, send, ann) -> None:
+    seen: list[object] = []
+
+    async def make() -> Model:
+        return Model(point=Point(1, datetime(2026, 1, 1)), names={"a"})
+
+    def untyped():
+        return (1, 2)
+
+    async def work(mission: Mission) -> str:
+        seen.append(
+            (
+                await mission.step("model", make),
+                await mission.step("untyped", untyped),
+                await mission.now(),
+                mission.random().random(),
+                mission.uuid(),
+                [m.content for m in await mission.history()],
+            )
+        )
+        return await mission.clarify("go on?")
+
+    node = await start_node(work)
+    process = await replayed(node, send, ann, await send(node))
+    assert process.reply == "go"
+    assert seen[0] == seen[1]
+    model, pair, *_ = seen[0]  # type: ignore[misc]
+    assert isinstance(model, Model)
+    assert isinstance(model.point, Point)
+    assert pair == [1, 2]
+
+
+async def test_errors_are_the_same_on_the_first_run_and_on_replay(start_node, send, ann) -> None:
+    seen: list[tuple[str, str]] = []
+    calls = 0
+
+    @tool
+    async def broken(reason: str) -> str:
+        """Always fails."""
+        nonlocal calls
+        calls += 1
+        raise ValueError(reason)
+
+    def fails() -> None:
+        raise KeyError("k")
+
+    async def work(mission: Mission) -> str:
+        try:
+            await mission.tools.broken(reason="bad day")
+        except ToolFailed as error:
+            seen.append((error.status, str(error)))
+        try:
+            await mission.step("fails", fails)
+        except StepError as error:
+            seen.append((error.type, str(error)))
+        try:
+            await mission.tools.nowhere()
+        except ToolFailed as error:
+            seen.append((error.status, str(error)))
+        return await mission.clarify("go on?")
+
+    node = await start_node(work, tools=[broken])
+    process = await replayed(node, send, ann, await send(node))
+    assert process.reply == "go"
+    assert seen[:3] == seen[3:]
+    assert [kind for kind, _ in seen[:3]] == ["error", "KeyError", "not_found"]
+    assert "bad day" in seen[0][1]
+    assert calls == 1
+
+
+async def test_concurrent_branches_replay_right_whatever_finished_first(
+    start_node, send, ann
+) -> None:
+    delays = {"a": 0.03, "b": 0.0, "c": 0.01}
+    called: list[str] = []
+    results: list[object] = []
+
+    async def slow(name: str) -> str:
+        called.append(name)
+        await asyncio.sleep(delays[name])
+        return name.upper()
+
+    async def work(mission: Mission) -> str:
+        async def branch(name: str) -> str:
+            return await mission.step("x", slow, name) + await mission.step("y", slow, name)
+
+        async def own_task() -> str:
+            async with mission.branch("own"):
+                return await mission.step("x", slow, "c")
+
+        task = asyncio.create_task(own_task())
+        results.append((await mission.gather(branch("a"), branch("b")), await task))
+        delays.update(a=0.0, b=0.05)
+        return await mission.clarify("go on?")
+
+    node = await start_node(work)
+    await replayed(node, send, ann, await send(node))
+    assert results == [(["AA", "BB"], "C")] * 2
+    assert sorted(called) == ["a", "a", "b", "b", "c"]
+
+
+async def test_error_in_one_branch_waits_for_the_others_and_is_the_first_in_order(
+    start_node, send
+) -> None:
+    done: list[str] = []
+
+    async def work(mission: Mission) -> str:
+        async def fail(name: str, delay: float) -> None:
+            await mission.step("wait", asyncio.sleep, delay)
+            raise ValueError(name)
+
+        async def finish() -> None:
+            await mission.step("wait", asyncio.sleep, 0.03)
+            done.append("finished")
+
+        try:
+            await mission.gather(fail("first", 0.02), fail("second", 0), finish())
+        except ValueError as error:
+            return str(error)
+        return "no error"
+
+    process = await send(await start_node(work))
+    assert (process.reply, done) == ("first", ["finished"])
+
+
+@pytest.mark.parametrize("misuse", ["task", "nested"])
+async def test_step_that_could_not_be_replayed_is_a_clear_error(start_node, send, misuse) -> None:
+    async def work(mission: Mission) -> str:
+        async def step() -> None:
+            await mission.step("x", asyncio.sleep, 0)
+
+        if misuse == "task":
+            await asyncio.create_task(step())
+        else:
+            await mission.step("outer", step)
+        return "unnoticed"
+
+    process = await send(await start_node(work))
+    assert process.outcome is Outcome.FAILED
+    expected = {"task": "mission.gather", "nested": "inside step 'outer'"}
+    assert expected[misuse] in (process.error or "")
+
+
+async def test_value_that_cannot_be_stored_names_the_step(start_node, send) -> None:
+    async def work(mission: Mission) -> str:
+        await mission.step("odd", lambda: object())
+        return "unnoticed"
+
+    process = await send(await start_node(work))
+    assert "'odd'" in (process.error or "")
+    assert "object" in (process.error or "")
+
+
+async def test_large_output_survives(start_node, send, ann) -> None:
+    lengths: list[int] = []
+
+    def large() -> str:
+        return "x" * 300_000
+
+    async def work(mission: Mission) -> str:
+        lengths.append(len(await mission.step("large", large)))
+        return await mission.clarify("go on?")
+
+    node = await start_node(work)
+    await replayed(node, send, ann, await send(node))
+    assert lengths == [300_000, 300_000]
+    row = await node.database.fetch_one("SELECT output FROM step WHERE name = 'large'")
+    assert row["output"] is None
+
+
+async def test_changed_orchestrator_blocks_naming_both_steps_and_a_fix_resumes_it(
+    start_node, send, ann
+) -> None:
+    def spec(name: str) -> OrchestratorSpec:
+        async def work(mission: Mission) -> str:
+            await mission.step(name, asyncio.sleep, 0)
+            return await mission.clarify("go on?")
+
+        return OrchestratorSpec("work", work)
+
+    node = await start_node(spec("old"))
+    process = await send(node)
+    await node.stop()
+    changed = await start_node(spec("new"))
+    blocked = await replayed(changed, send, ann, process)
+    assert (blocked.state, blocked.reason) == (ProcessState.BLOCKED, "diverged")
+    assert "'old'" in (blocked.error or "")
+    assert "'new'" in (blocked.error or "")
+    assert changed.tower.depth[0] == 0
+
+
+async def test_capability_that_is_gone_blocks_its_processes(start_node, send, ann) -> None:
+    async def work(mission: Mission) -> str:
+        return await mission.clarify("go on?")
+
+    async def other(mission: Mission) -> str:
+        return "other"
+
+    node = await start_node(work)
+    process = await send(node)
+    await node.stop()
+    node = await start_node(other)
+    blocked = await replayed(node, send, ann, process)
+    assert (blocked.state, blocked.reason) == (ProcessState.BLOCKED, "missing_capability")
+    assert "'work' version 1" in (blocked.error or "")
+
+
+async def test_process_keeps_the_version_it_started_with(start_node, send, ann) -> None:
+    def spec(version: int) -> OrchestratorSpec:
+        async def work(mission: Mission) -> str:
+            await mission.clarify("go on?")
+            return f"version {version}"
+
+        return OrchestratorSpec("work", work, version=version)
+
+    node = await start_node(spec(1))
+    process = await send(node)
+    await node.stop()
+    node = await start_node(spec(1), spec(2))
+    assert (await replayed(node, send, ann, process)).reply == "version 1"
+    newer = await send(node)
+    assert (await replayed(node, send, ann, newer)).reply == "version 2"
+
+
+async def test_work_parked_by_a_shutdown_goes_on_in_the_next_server(start_node, send, ann) -> None:
+    called: list[str] = []
+    gate = asyncio.Event()
+
+    async def effect(name: str) -> str:
+        called.append(name)
+        if name == "second" and not gate.is_set():
+            await asyncio.sleep(3600)
+        return name
+
+    async def work(mission: Mission) -> str:
+        return " ".join([await mission.step(n, effect, n) for n in ("first", "second", "third")])
+
+    node = await start_node(work)
+    process = await send(node, wait=None)
+    while "second" not in called:
+        await asyncio.sleep(0.01)
+    await node.stop()
+    gate.set()
+    node = await start_node(work)
+    assert (await node.tower.wait(ann, process.pid, 10)).reply == "first second third"
+    assert called == ["first", "second", "second", "third"]
+
+
+async def test_stages_and_events_of_the_capability_are_told_once(
+    start_node, send, ann, told
+) -> None:
+    async def work(mission: Mission) -> str:
+        async with mission.stage("look"):
+            await mission.emit("found", {"n": 3})
+        async with mission.stage("ask"):
+            await mission.clarify("go on?")
+        return "done"
+
+    node = await start_node(work)
+    process = await replayed(node, send, ann, await send(node))
+    events = [e for e in await told(node, process) if e.type.startswith(("stage.", "work."))]
+    assert [(e.type, e.payload.get("stage")) for e in events] == [
+        ("stage.started", "look"),
+        ("work.found", None),
+        ("stage.completed", "look"),
+        ("stage.started", "ask"),
+        ("stage.completed", "ask"),
+    ]
+    assert process.usage.agent_hops == 2
+
+
+# models
+
+
+class Scripted:
+    """A provider that a test scripts, piece by piece."""
+
+    name = "scripted"
+
+    def __init__(self, *pieces: str, fail: Exception | None = None) -> None:
+        self.pieces = pieces
+        self.fail = fail
+        self.calls: list[LLMRequest] = []
+        self.hold: asyncio.Event | None = None
+
+    async def complete(self, request: LLMRequest) -> LLMReply:
+        self.calls.append(request)
+        if self.fail:
+            raise self.fail
+        return LLMReply("".join(self.pieces), LLMUsage(3, 5))
+
+    async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+        self.calls.append(request)
+        for piece in self.pieces:
+            yield LLMChunk(piece)
+            await asyncio.sleep(0.06)
+        if self.hold:
+            await self.hold.wait()
+        yield LLMChunk("", LLMUsage(3, 5))
+
+
+async def writes(mission: Mission) -> str:
+    return (await mission.llm("writer").stream("write")).text
+
+
+def use(node, model: Scripted) -> None:
+    object.__setattr__(node.runtime, "mock_provider", model)
+
+
+async def test_streamed_text_is_told_in_pieces_that_make_the_reply(start_node, send, told) -> None:
+    node = await start_node(writes)
+    use(node, Scripted("one ", "two ", "three"))
+    process = await send(node)
+    assert process.reply == "one two three"
+    assert (process.usage.tokens_in, process.usage.tokens_out) == (3, 5)
+    deltas = [e.payload for e in await told(node, process) if e.type == "llm.delta"]
+    assert len(deltas) > 1
+    text = ""
+    for delta in deltas:
+        assert delta["offset"] == len(text)
+        text += delta["text"]
+    assert text == "one two three"
+
+
+async def test_many_small_pieces_are_joined(start_node, send, told) -> None:
+    async def chatters(mission: Mission) -> str:
+        return (await mission.llm().stream("word " * 500)).text
+
+    node = await start_node(chatters)
+    events = await told(node, await send(node))
+    deltas = [e.payload for e in events if e.type == "llm.delta"]
+    assert len(deltas) < 20
+    assert "".join(d["text"] for d in deltas) == "You said: " + "word " * 500
+
+
+async def test_reply_that_had_to_start_over_says_so(start_node, send, ann, told) -> None:
+    node = await start_node(writes)
+    model = Scripted("half ")
+    model.hold = asyncio.Event()
+    use(node, model)
+    process = await send(node, wait=None)
+    async for event in node.events.follow_process(ann, process.pid):
+        if event.type == "llm.delta":
+            break
+    await node.stop()
+    node = await start_node(writes)
+    use(node, Scripted("whole"))
+    process = await node.tower.wait(ann, process.pid, 10)
+    assert process.reply in ("whole", "You said: write")
+    events = await told(node, process)
+    assert [e.payload["attempt"] for e in events if e.type == "llm.restarted"] == [2]
+    last = [e.payload for e in events if e.type == "llm.delta" and e.payload["attempt"] == 2]
+    assert "".join(delta["text"] for delta in last) == process.reply
+
+
+async def test_model_failure_reaches_the_orchestrator_as_it_was(start_node, send) -> None:
+    async def asks(mission: Mission) -> str:
+        try:
+            await mission.llm().complete("?")
+        except LLMError as error:
+            return f"{error.kind} {error.retry_after}"
+        return "no error"
+
+    node = await start_node(asks)
+    use(node, Scripted(fail=LLMError("rate_limited", "slow down", 3.5)))
+    assert (await send(node)).reply == "rate_limited 3.5"
+
+
+# risky tools in doubt
+
+
+@pytest.mark.parametrize(("verdict", "total"), [("retry", 2), ("done", 1)])
+async def test_risky_tool_in_doubt_after_a_crash_asks_for_a_review(
+    start_node, send, ann, verdict: str, total: int
+) -> None:
+    calls: list[str] = []
+    gate = asyncio.Event()
+
+    @tool(risk="destructive")
+    async def burn(what: str) -> str:
+        """Burn something."""
+        calls.append(what)
+        if not gate.is_set():
+            await asyncio.sleep(3600)
+        return "ashes"
+
+    async def work(mission: Mission) -> str:
+        return f"result: {await mission.tools.burn(what='letter')}"
+
+    node = await start_node(work, tools=[burn])
+    process = await send(node)
+    await node.tower.resume_request(ann, process.pending.id, "yes")
+    while not calls:
+        await asyncio.sleep(0.01)
+    await node.stop()
+    gate.set()
+    node = await start_node(work, tools=[burn])
+    process = await node.tower.wait(ann, process.pid, 10)
+    assert process.pending.kind is InterruptKind.AGENT_REVIEW
+    assert "'burn'" in process.pending.question
+    assert process.pending.options == ("retry", "done")
+    process = await node.tower.resume_request(ann, process.pending.id, verdict, wait=10)
+    assert process.reply == {"retry": "result: ashes", "done": "result: None"}[verdict]
+    assert len(calls) == total
+
+
+async def test_queued_turn_sees_the_reply_to_the_turn_before(start_node, send, ann) -> None:
+    async def remembers(mission: Mission) -> str:
+        said = [m.content for m in await mission.history()]
+        return f"{mission.message}({' '.join(said)})"
+
+    node = await start_node(remembers)
+    session = (await node.chat.create_session(ann)).session_id
+    sent = [await send(node, text, session_id=session, wait=None) for text in "abc"]
+    last = await node.tower.wait(ann, sent[-1].pid, 10)
+    assert last.reply == "c(a a() b b(a a()))"
+
+
+async def test_subclass_of_a_model_error_comes_back_as_a_model_error(start_node, send) -> None:
+    class RateLimited(LLMError):
+        pass
+
+    async def asks(mission: Mission) -> str:
+        try:
+            await mission.llm().complete("?")
+        except LLMError as error:
+            return error.kind
+        return "no error"
+
+    node = await start_node(asks)
+    use(node, Scripted(fail=RateLimited("rate_limited", "slow down")))
+    assert (await send(node)).reply == "rate_limited"
