@@ -1,0 +1,112 @@
+"""The hooks a plugin may implement. Mark each implementation with `@hookimpl`.
+
+A plugin is whatever an entry point of the group `mission_system` names: most often a module. It
+declares what it offers and is handed the server's parts, never the server itself.
+"""
+
+# A specification has a docstring and no body:
+# mypy: disable-error-code="empty-body"
+# pyright: reportReturnType=false
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pluggy import HookimplMarker, HookspecMarker
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from ..core.capabilities import OrchestratorSpec
+    from ..core.llm.provider import LLMProvider
+    from ..core.runtime import MissionRuntime
+    from ..core.settings import Settings
+    from ..core.tools.spec import ToolSpec
+
+PROJECT = "mission_system"
+API_VERSION = 1
+"""Raised by one when plugins have to change. One that says `mission_api = 1` needs exactly 1."""
+
+hookspec = HookspecMarker(PROJECT)
+hookimpl = HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class PluginContext:
+    """What every hook receives. Each plugin has its own.
+
+    `distribution` and `version` are those of the installed package, None for a plugin given by
+    the embedding program.
+    """
+
+    name: str
+    distribution: str | None
+    version: str | None
+    settings: Settings = field(repr=False)
+
+    @cached_property
+    def logger(self) -> FilteringBoundLogger:
+        """Writes to the server's log, each line with the plugin's name."""
+        import structlog  # slow to import, and most plugins load without a word
+
+        logger: FilteringBoundLogger = structlog.get_logger(plugin=self.name)
+        return logger
+
+
+@hookspec
+def register_tools(context: PluginContext) -> Iterable[ToolSpec]:
+    """Offer tools to the runtime.
+
+    Called once, before startup. Names are unique across plugins; a clash is reported with both
+    distributions. If this raises, the plugin is marked failed and the others still load.
+    """
+
+
+@hookspec
+def register_configs(context: PluginContext) -> Mapping[str, object]:
+    """Offer configs, by name, to be read back with `mission.config(name)`.
+
+    Called once, before startup. Names are unique across plugins; a clash is reported with both
+    distributions. If this raises, the plugin is marked failed and the others still load.
+    """
+
+
+@hookspec
+def register_orchestrators(context: PluginContext) -> Iterable[OrchestratorSpec]:
+    """Offer capabilities. Several versions of one name may be served side by side.
+
+    Called once, before startup. A name belongs to one plugin; a clash is reported with both
+    distributions. If this raises, the plugin is marked failed and the others still load.
+    """
+
+
+@hookspec
+def register_llm_providers(
+    context: PluginContext,
+) -> Mapping[str, Callable[[Settings], LLMProvider]]:
+    """Offer LLM providers: what makes one, by the name that `llm_provider` selects it with.
+
+    Called once, before startup; only the selected ones are made. Names are unique across plugins;
+    a clash is reported with both distributions. If this raises, the plugin is marked failed and
+    the others still load.
+    """
+
+
+@hookspec
+async def runtime_started(context: PluginContext, runtime: MissionRuntime) -> None:
+    """Open what the plugin needs while the server runs (connections, background tasks).
+
+    Awaited once the runtime is up, in load order, for at most 30 seconds. If this raises, the
+    plugin is marked failed; what it registered stays served, and the server goes on.
+    """
+
+
+@hookspec
+async def runtime_stopping(context: PluginContext, runtime: MissionRuntime) -> None:
+    """Close what `runtime_started` opened.
+
+    Awaited before the runtime closes, in reverse load order, for at most 30 seconds, unless the
+    plugin's `runtime_started` failed. If this raises, it is logged and the others still stop.
+    """

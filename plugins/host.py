@@ -1,0 +1,142 @@
+"""The plugins of one server: what they contribute, and their start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, cast
+
+import structlog
+
+from ..core.configs import Configs
+from ..core.tools.catalog import ToolCatalog
+from .contributions import Contributions
+from .faults import PluginFault, describe, traceback_of
+from .hookspecs import PluginContext
+from .implementations import Implementations, call
+from .report import PluginReport, PluginStatus
+
+if TYPE_CHECKING:
+    from ..core.capabilities import OrchestratorSpec
+    from ..core.llm.factory import ProviderMaker
+    from ..core.runtime import MissionRuntime
+
+log = structlog.get_logger(__name__)
+
+HOOK_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin that loaded."""
+
+    context: PluginContext
+    hooks: Implementations
+    contributions: Contributions
+    report: PluginReport
+
+
+class PluginHost:
+    """Holds what every loaded plugin contributes, and a report on each plugin, loaded or not.
+
+    Made by `load_plugins`; two hosts share nothing.
+    """
+
+    def __init__(self) -> None:
+        self.reports: tuple[PluginReport, ...] = ()
+        self.tools = ToolCatalog()
+        self.configs = Configs()
+        self.orchestrators: tuple[OrchestratorSpec, ...] = ()
+        self.llm_providers: dict[str, ProviderMaker] = {}
+        self._plugins: list[Plugin] = []
+        self._running: list[Plugin] = []
+
+    def admit(self, plugin: Plugin) -> None:
+        """Take in a plugin whose names are known to be free."""
+        offered = plugin.contributions
+        for spec in offered.tools:
+            self.tools.register(spec, owner=plugin.report.source)
+        for name, config in offered.configs.items():
+            self.configs.register(name, config)
+        self.orchestrators += offered.orchestrators
+        self.llm_providers |= offered.llm_providers
+        self.reports += (plugin.report,)
+        self._plugins.append(plugin)
+
+    def refuse(self, report: PluginReport, fault: PluginFault) -> None:
+        """Report a plugin of which nothing is served."""
+        self.reports += (_refused(report, fault),)
+
+    async def started(self, runtime: MissionRuntime) -> None:
+        """Run each plugin's `runtime_started`, in load order. One that fails is reported so."""
+        for plugin in self._plugins:
+            try:
+                await _run(plugin, "runtime_started", runtime)
+            except PluginFault as fault:
+                failed = _refused(plugin.report, fault)
+                self.reports = tuple(
+                    failed if report is plugin.report else report for report in self.reports
+                )
+            else:
+                self._running.append(plugin)
+
+    async def stopping(self, runtime: MissionRuntime) -> None:
+        """Run `runtime_stopping` of each plugin that started, the last one first."""
+        while self._running:
+            plugin = self._running.pop()
+            try:
+                await _run(plugin, "runtime_stopping", runtime)
+            except PluginFault as fault:
+                log.error(
+                    "plugin.not_stopped",
+                    plugin=plugin.context.name,
+                    reason=fault.reason,
+                    exc_info=traceback_of(fault),
+                )
+
+
+async def _run(
+    plugin: Plugin, name: Literal["runtime_started", "runtime_stopping"], runtime: MissionRuntime
+) -> None:
+    """Await one hook of one plugin. Raises PluginFault for whatever it does but return in time."""
+    for hook in plugin.hooks.get(name, ()):
+        asked_to_stop = _times_cancelled()
+        deadline = asyncio.timeout(HOOK_SECONDS)
+        try:
+            async with deadline:
+                await cast(Awaitable[None], call(hook, context=plugin.context, runtime=runtime))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # A hook may let the cancellation of a task of its own through: that is not ours.
+            if isinstance(error, asyncio.CancelledError) and _times_cancelled() > asked_to_stop:
+                raise
+            problem = (
+                f"took longer than {HOOK_SECONDS:g} seconds and was cancelled"
+                if deadline.expired()
+                else f"raised {describe(error)}"
+            )
+            raise PluginFault(
+                f"{name}() {problem}.",
+                "What the plugin registered stays served. Correct the cause and restart the "
+                "server, or disable the plugin.",
+            ) from error
+
+
+def _times_cancelled() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def _refused(report: PluginReport, fault: PluginFault) -> PluginReport:
+    say = log.info if fault.status is PluginStatus.DISABLED else log.error
+    say(
+        f"plugin.{fault.status}",
+        plugin=report.name,
+        source=report.source,
+        reason=fault.reason,
+        fix=fault.fix,
+        exc_info=traceback_of(fault),
+    )
+    return replace(report, status=fault.status, reason=fault.reason, fix=fault.fix)
