@@ -1,0 +1,55 @@
+"""What every resolver is given: the server's parts, who asks, and batched reads."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+if TYPE_CHECKING:
+    from ..core.chat.records import Message
+    from ..core.identity import Caller
+    from ..core.node import Node
+    from ..core.tower.process import ProcessControlBlock
+    from ..plugins.loader import PluginHost
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(eq=False)
+class Context:
+    """One request's, or one WebSocket connection's, view of the server.
+
+    `plugins` is None where a program embeds a node without loading plugins.
+    """
+
+    node: Node
+    caller: Caller
+    plugins: PluginHost | None = None
+
+    @cached_property
+    def processes(self) -> DataLoader[str, ProcessControlBlock | None]:
+        """Processes by pid, read in one query per level of a response."""
+        return _batched(lambda pids: self.node.tower.get_many(self.caller, pids))
+
+    @cached_property
+    def messages(self) -> DataLoader[int, Message | None]:
+        """Messages by id, read in one query per level of a response."""
+        return _batched(lambda ids: self.node.chat.get_messages(self.caller, ids))
+
+
+Info = strawberry.Info[Context, None]
+
+
+def _batched(read: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> DataLoader[K, V | None]:
+    async def load(keys: list[K]) -> list[V | None]:
+        found = await read(list(dict.fromkeys(keys)))
+        return [found.get(key) for key in keys]
+
+    # A WebSocket's context lives as long as the connection: a cache would serve old states.
+    return DataLoader(load_fn=load, cache=False)

@@ -1,0 +1,103 @@
+"""Interrupts: questions that a process waits for an answer to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Self
+
+import strawberry
+
+from ..core.tower.process import Interrupt as InterruptRecord
+from ..core.tower.process import InterruptKind, InterruptStatus
+from .arguments import First, page_size
+from .context import Info
+from .fields import field
+from .node import Node, global_id, key_of
+
+if TYPE_CHECKING:
+    from .process import Process
+
+strawberry.enum(
+    InterruptKind,
+    description="What is asked. `CLARIFICATION`: a text. `CONFIRMATION`: yes or no."
+    " `AGENT_REVIEW`: what to do about a step that may or may not have happened. `CHECKPOINT`:"
+    " whether to go on. `RESOURCE_EXHAUSTED`: whether to allow more. `TIMEOUT`: whether to wait"
+    " on. `SYSTEM_ERROR`: what to do about a failure.",
+)
+strawberry.enum(
+    InterruptStatus,
+    description="`PENDING`: nobody has answered. `RESOLVED`: answered. `EXPIRED`: nobody answered"
+    " in time. `CANCELLED`: the process ended first.",
+)
+
+
+@strawberry.type(description="A pause of a process that needs an answer.")
+class Interrupt(Node):
+    interrupt_id: str = strawberry.field(description="Id as events and other interfaces know it.")
+    kind: InterruptKind = strawberry.field(description="What is asked.")
+    status: InterruptStatus = strawberry.field(description="Whether it is answered.")
+    question: str = strawberry.field(description="The question, to be shown to a person.")
+    options: list[str] = strawberry.field(
+        description="Answers to choose from; for a clarification they are only suggestions."
+    )
+    answer: str | None = strawberry.field(description="The accepted answer; null while pending.")
+    pid: str = strawberry.field(description="`Process.pid` of the process that waits.")
+    session_id: str = strawberry.field(description="`Session.sessionId` of its session.")
+    created_at: datetime = strawberry.field(description="When it was asked.")
+    expires_at: datetime | None = strawberry.field(
+        description="When it can no longer be answered; null means never."
+    )
+    resolved_at: datetime | None = strawberry.field(description="When it was answered or ended.")
+
+    @field("The process that waits.")
+    async def process(self, info: Info) -> Annotated[Process, strawberry.lazy(".process")] | None:
+        from .process import Process
+
+        record = await info.context.processes.load(self.pid)
+        return Process.of(record) if record else None
+
+    @classmethod
+    def of(cls, record: InterruptRecord) -> Self:
+        return cls(
+            id=global_id("Interrupt", record.id),
+            interrupt_id=record.id,
+            kind=record.kind,
+            status=record.status,
+            question=record.question,
+            options=list(record.options),
+            answer=record.answer,
+            pid=record.pid,
+            session_id=record.session_id,
+            created_at=record.created_at,
+            expires_at=record.expires_at,
+            resolved_at=record.resolved_at,
+        )
+
+    @classmethod
+    async def load(cls, info: Info, key: str) -> Self:
+        context = info.context
+        return cls.of(await context.node.tower.get_interrupt(context.caller, key))
+
+
+AfterInterrupt = Annotated[
+    strawberry.ID | None,
+    strawberry.argument(
+        description="`Interrupt.id` or `Interrupt.interruptId` of the last one already seen, which"
+        " may have been answered since; null for the beginning."
+    ),
+]
+
+
+@strawberry.type
+class InterruptQueries:
+    @field("Questions to the caller that wait for an answer, oldest first.")
+    async def interrupts(
+        self, info: Info, first: First = 50, after: AfterInterrupt = None
+    ) -> list[Interrupt]:
+        context = info.context
+        found = await context.node.tower.pending_interrupts(
+            context.caller,
+            first=page_size(first),
+            after=None if after is None else key_of(after, "Interrupt"),
+        )
+        return [Interrupt.of(record) for record in found]

@@ -1,0 +1,243 @@
+"""How large a document may be, measured in one walk that visits each fragment once.
+
+Runs before validation: some of the standard rules take time quadratic in the number of fields,
+so a document must be known to be small before they see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLCompositeType,
+    GraphQLError,
+    GraphQLField,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    Token,
+    TokenKind,
+    VariableNode,
+    get_named_type,
+    is_composite_type,
+    type_from_ast,
+)
+from graphql.pyutils import Undefined
+
+from .arguments import MAX_PAGE
+from .errors import TOO_LARGE
+
+UNPAGED = 10
+"""Assumed length of a list that takes no `first`."""
+
+LONGEST_NUMBER = {TokenKind.INT: 20, TokenKind.FLOAT: 40}
+"""In characters: any 64-bit number fits. Python refuses to convert integers of thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Largest document that is executed.
+
+    `length` is in characters, `depth` in nested fields, `fields` counts selections with fragments
+    expanded, `cost` estimates the fields of the response: selections times page sizes.
+    """
+
+    length: int = 65_536
+    tokens: int = 2_000
+    depth: int = 20
+    aliases: int = 50
+    fields: int = 500
+    cost: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a selection amounts to. `variable`: some page size in it is a variable."""
+
+    depth: int = 0
+    aliases: int = 0
+    fields: int = 0
+    cost: int = 0
+    variable: bool = False
+
+    def beside(self, other: Size) -> Size:
+        return Size(
+            max(self.depth, other.depth),
+            self.aliases + other.aliases,
+            self.fields + other.fields,
+            self.cost + other.cost,
+            self.variable or other.variable,
+        )
+
+
+def measure(
+    schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any] | None = None
+) -> Size:
+    """The largest of the document's operations. Without `variables`, a page size that is a
+    variable counts as 1: the least that it can turn out to be."""
+    walk = _Walk(schema, document, variables)
+    sizes = [
+        walk.operation(definition)
+        for definition in document.definitions
+        if isinstance(definition, OperationDefinitionNode)
+    ]
+    return Size(
+        max((size.depth for size in sizes), default=0),
+        max((size.aliases for size in sizes), default=0),
+        max((size.fields for size in sizes), default=0),
+        max((size.cost for size in sizes), default=0),
+        any(size.variable for size in sizes),
+    )
+
+
+def excess(size: Size, limits: Limits) -> list[GraphQLError]:
+    """One error for each limit that `size` is above."""
+    checks = {
+        "levels of nesting": (size.depth, limits.depth),
+        "aliases": (size.aliases, limits.aliases),
+        "selected fields": (size.fields, limits.fields),
+        "fields in the response (selected fields times page sizes)": (size.cost, limits.cost),
+    }
+    return [
+        GraphQLError(
+            f"The operation has {found} {what}; the most is {most}. Ask for less at once.",
+            extensions={"code": TOO_LARGE},
+        )
+        for what, (found, most) in checks.items()
+        if found > most
+    ]
+
+
+def overlong_number(document: DocumentNode) -> GraphQLError | None:
+    """What to say of the first number in the document that is longer than any that is meant."""
+    for token in _tokens(document):
+        longest = LONGEST_NUMBER.get(token.kind)
+        found = token.end - token.start
+        if longest is not None and found > longest:
+            return GraphQLError(
+                f"A number of {found} characters; the most for {token.kind.value} is {longest}."
+                " Send a shorter one, or a string.",
+                source=document.loc.source if document.loc else None,
+                positions=[token.start],
+            )
+    return None
+
+
+def _tokens(document: DocumentNode) -> Iterator[Token]:
+    token = document.loc.start_token if document.loc else None
+    while token is not None:
+        yield token
+        token = token.next
+
+
+class _Walk:
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any] | None
+    ) -> None:
+        self._schema = schema
+        self._variables = variables
+        self._defaults: dict[str, Any] = {}
+        self._fragments = {
+            definition.name.value: definition
+            for definition in document.definitions
+            if isinstance(definition, FragmentDefinitionNode)
+        }
+        self._measured: dict[str, Size] = {}
+
+    def operation(self, node: OperationDefinitionNode) -> Size:
+        self._measured.clear()  # page sizes depend on the operation's variables
+        self._defaults = {
+            definition.variable.name.value: definition.default_value
+            for definition in node.variable_definitions or ()
+        }
+        return self._selections(node.selection_set, self._schema.get_root_type(node.operation))
+
+    def _selections(self, node: SelectionSetNode, parent: GraphQLCompositeType | None) -> Size:
+        size = Size()
+        for selection in node.selections:
+            match selection:
+                case FieldNode():
+                    size = size.beside(self._field(selection, parent))
+                case FragmentSpreadNode():
+                    size = size.beside(self._fragment(selection.name.value))
+                case InlineFragmentNode():
+                    inner = self._condition(selection) or parent
+                    size = size.beside(self._selections(selection.selection_set, inner))
+        return size
+
+    def _fragment(self, name: str) -> Size:
+        if name not in self._measured:
+            self._measured[name] = Size()  # a cycle ends here; validation refuses it by name
+            fragment = self._fragments.get(name)
+            if fragment is not None:
+                parent = self._condition(fragment)
+                self._measured[name] = self._selections(fragment.selection_set, parent)
+        return self._measured[name]
+
+    def _condition(
+        self, node: FragmentDefinitionNode | InlineFragmentNode
+    ) -> GraphQLCompositeType | None:
+        found = type_from_ast(self._schema, node.type_condition) if node.type_condition else None
+        return found if is_composite_type(found) else None
+
+    def _field(self, node: FieldNode, parent: GraphQLCompositeType | None) -> Size:
+        field = self._schema.get_field(parent, node.name.value) if parent else None
+        inner = Size()
+        if node.selection_set is not None:
+            type_ = get_named_type(field.type) if field else None
+            inner = self._selections(
+                node.selection_set, type_ if is_composite_type(type_) else None
+            )
+        length, variable = self._length(node, field, parent)
+        return Size(
+            inner.depth + 1,
+            inner.aliases + (node.alias is not None),
+            inner.fields + 1,
+            inner.cost * length + 1,
+            inner.variable or variable,
+        )
+
+    def _length(
+        self, node: FieldNode, field: GraphQLField | None, parent: GraphQLCompositeType | None
+    ) -> tuple[int, bool]:
+        """How many times the selections below a field are resolved, and if a variable says so."""
+        if field is None or parent is None:
+            return 1, False
+        if "first" in field.args:
+            default = field.args["first"].default_value
+            value: Any = default if default is not Undefined else MAX_PAGE
+            for argument in node.arguments or ():
+                if argument.name.value == "first":
+                    value = argument.value
+            variable = isinstance(value, VariableNode)
+            return self._number(value), variable
+        # The lists inside a connection have the length that its `first` gave already, and
+        # introspection is bounded by a rule of its own.
+        plain = not parent.name.startswith("__") and not parent.name.endswith("Connection")
+        return (UNPAGED if plain and _is_list(field) else 1), False
+
+    def _number(self, value: Any) -> int:
+        if isinstance(value, VariableNode):
+            if self._variables is None:
+                return 1
+            name = value.name.value
+            value = self._variables.get(name, self._defaults.get(name))
+        if isinstance(value, IntValueNode):
+            value = int(value.value[:6])
+        # Anything else is refused when the argument itself is looked at.
+        return min(max(value, 1), MAX_PAGE) if isinstance(value, int) else MAX_PAGE
+
+
+def _is_list(field: GraphQLField) -> bool:
+    type_ = field.type.of_type if isinstance(field.type, GraphQLNonNull) else field.type
+    return isinstance(type_, GraphQLList)

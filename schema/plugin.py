@@ -1,0 +1,60 @@
+"""Plugins: the distributions that bring capabilities, loaded or not."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import strawberry
+
+from ..plugins.report import PluginReport, PluginStatus
+from .context import Info
+from .fields import field
+
+strawberry.enum(
+    PluginStatus,
+    description="`LOADED`: served. `FAILED`: broken, see its reason. `INCOMPATIBLE`: made for"
+    " another version of the server. `DISABLED`: by the server's settings.",
+)
+
+
+@strawberry.type(description="One installed plugin and what became of it.")
+class Plugin:
+    name: str = strawberry.field(description="Name of its entry point.")
+    distribution: str | None = strawberry.field(
+        description="Distribution it comes from; null when the embedding program gave it."
+    )
+    version: str | None = strawberry.field(description="Version of the distribution.")
+    status: PluginStatus = strawberry.field(description="Whether it is served.")
+    reason: str | None = strawberry.field(description="Why it is not served.")
+    fix: str | None = strawberry.field(description="What to do about it.")
+    tools: list[str] = strawberry.field(description="Names of the tools that it brings.")
+    configs: list[str] = strawberry.field(description="Names of the configs that it brings.")
+    capabilities: list[str] = strawberry.field(
+        description="Names of the capabilities that it brings."
+    )
+    llm_providers: list[str] = strawberry.field(
+        description="Names of the LLM providers that it brings."
+    )
+
+    @classmethod
+    def of(cls, report: PluginReport) -> Self:
+        return cls(
+            name=report.name,
+            distribution=report.distribution,
+            version=report.version,
+            status=report.status,
+            reason=report.reason,
+            fix=report.fix,
+            tools=list(report.tools),
+            configs=list(report.configs),
+            capabilities=list(report.orchestrators),
+            llm_providers=list(report.llm_providers),
+        )
+
+
+@strawberry.type
+class PluginQueries:
+    @field("The installed plugins in load order, broken ones included.")
+    def plugins(self, info: Info) -> list[Plugin]:
+        host = info.context.plugins
+        return [Plugin.of(report) for report in host.reports] if host else []

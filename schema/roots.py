@@ -1,0 +1,72 @@
+"""The root types: each domain's fields, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+import strawberry
+
+from ..core.errors import NotFound
+from .arguments import known_form
+from .capability import Capability, CapabilityQueries
+from .context import Info
+from .fields import field
+from .health import HealthQueries
+from .interrupt import Interrupt, InterruptQueries
+from .message import Message
+from .node import Node, split_id
+from .plugin import PluginQueries
+from .process import Process, ProcessQueries
+from .request import RequestMutations
+from .session import Session, SessionMutations, SessionQueries
+from .subscription import Subscription
+from .viewer import ViewerQueries
+
+__all__ = ["Mutation", "Query", "Subscription"]
+
+_LOADERS: Mapping[str, Callable[[Info, str], Awaitable[Node]]] = MappingProxyType(
+    {
+        "Session": Session.load,
+        "Message": Message.load,
+        "Process": Process.load,
+        "Interrupt": Interrupt.load,
+        "Capability": Capability.load,
+    }
+)
+
+
+@strawberry.type
+class NodeQueries:
+    @field("Anything by its global id; null with an error when there is none.")
+    async def node(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="`id` of any type.")],
+    ) -> Node | None:
+        kind, key = split_id(id) or ("", "")
+        if kind not in _LOADERS:
+            raise NotFound("node", ascii(id[:50]))
+        return await _LOADERS[kind](info, known_form(kind, key))
+
+
+@strawberry.type(description="Reading. Nothing here changes anything.")
+class Query(
+    NodeQueries,
+    ViewerQueries,
+    SessionQueries,
+    ProcessQueries,
+    InterruptQueries,
+    CapabilityQueries,
+    PluginQueries,
+    HealthQueries,
+):
+    pass
+
+
+@strawberry.type(
+    description="Changing. What a client can act on when a change fails is a member of its result."
+)
+class Mutation(SessionMutations, RequestMutations):
+    pass

@@ -1,0 +1,150 @@
+"""Sessions: conversations of the caller."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Self
+
+import strawberry
+
+from ..core.chat.records import Session as SessionRecord
+from ..core.chat.text import MAX_ID, MAX_TITLE
+from .arguments import After, First, cursor, maybe_text, page_size
+from .context import Info
+from .errors import Errors
+from .event import event_cursor
+from .fields import field, mutation
+from .message import Message
+from .node import Node, global_id, key_of
+from .pagination import Connection
+from .scalars import Long
+
+if TYPE_CHECKING:
+    from .process import Process
+
+
+@strawberry.type(description="One conversation.")
+class Session(Node):
+    session_id: str = strawberry.field(description="Id as other interfaces know it.")
+    title: str | None = strawberry.field(description="Title as it was given.")
+    capability: str | None = strawberry.field(
+        description="Capability that answers its messages, unless a message names another."
+    )
+    message_count: Long = strawberry.field(description="Number of messages that are not deleted.")
+    created_at: datetime = strawberry.field(description="When it was created.")
+    last_activity: datetime = strawberry.field(description="Time of the last message or update.")
+    deleted_at: datetime | None = strawberry.field(description="When it was deleted.")
+    archived_at: datetime | None = strawberry.field(description="When it was archived.")
+
+    last_cursor: str = strawberry.field(
+        description="Cursor of the newest event when the session was read. Everything that the"
+        " rest of the response may lack comes after it: subscribe with `sessionEvents(after:)`."
+    )
+
+    @field("Messages that are not deleted, oldest first.")
+    async def messages(
+        self, info: Info, first: First = 50, after: After = None
+    ) -> Connection[Message]:
+        context = info.context
+        page = await context.node.chat.list_messages(
+            context.caller, self.session_id, first=page_size(first), after=cursor(after)
+        )
+        return Connection.of(page, Message.of)
+
+    @field("Processes of this session, newest first.")
+    async def processes(
+        self, info: Info, first: First = 50, after: After = None
+    ) -> Connection[Annotated[Process, strawberry.lazy(".process")]]:
+        from .process import Process
+
+        context = info.context
+        page = await context.node.tower.list_processes(
+            context.caller,
+            session_id=self.session_id,
+            first=page_size(first),
+            after=cursor(after),
+        )
+        return Connection.of(page, Process.of)
+
+    @classmethod
+    def of(cls, record: SessionRecord) -> Self:
+        return cls(
+            id=global_id("Session", record.session_id),
+            session_id=record.session_id,
+            title=record.title,
+            capability=record.capability,
+            message_count=Long(record.message_count),
+            created_at=record.created_at,
+            last_activity=record.last_activity,
+            deleted_at=record.deleted_at,
+            archived_at=record.archived_at,
+            last_cursor=event_cursor(record.id, record.last_seq),
+        )
+
+    @classmethod
+    async def load(cls, info: Info, key: str) -> Self:
+        context = info.context
+        return cls.of(await context.node.chat.get_session(context.caller, key))
+
+
+SessionId = Annotated[
+    strawberry.ID, strawberry.argument(description="`Session.id`, or `Session.sessionId`.")
+]
+
+
+@strawberry.type
+class SessionQueries:
+    @field("The caller's sessions, the one last active first.")
+    async def sessions(
+        self, info: Info, first: First = 50, after: After = None
+    ) -> Connection[Session]:
+        context = info.context
+        page = await context.node.chat.list_sessions(
+            context.caller, first=page_size(first), after=cursor(after)
+        )
+        return Connection.of(page, Session.of)
+
+    @field("One session; null with an error when there is none.")
+    async def session(self, info: Info, id: SessionId) -> Session | None:
+        return await Session.load(info, key_of(id, "Session"))
+
+
+@strawberry.input(description="What to create a session with.")
+class CreateSessionInput:
+    title: str | None = strawberry.field(
+        default=None, description=f"Title, at most {MAX_TITLE} characters."
+    )
+    capability: str | None = strawberry.field(
+        default=None,
+        description="Capability that answers its messages; null for the server's default.",
+    )
+
+
+@strawberry.type(description="A session was created.")
+class CreateSessionPayload:
+    session: Session = strawberry.field(description="The new session.")
+
+
+CreateSessionResult = Annotated[
+    CreateSessionPayload | Errors,
+    strawberry.union("CreateSessionResult", description="The new session, or why there is none."),
+]
+
+
+@strawberry.type
+class SessionMutations:
+    @mutation("Create an empty session.")
+    async def create_session(
+        self,
+        info: Info,
+        input: Annotated[CreateSessionInput, strawberry.argument(description="The session.")],
+    ) -> CreateSessionResult:
+        context = info.context
+        maybe_text("title", input.title, longest=MAX_TITLE, shortest=0)
+        capability = maybe_text("capability", input.capability, longest=MAX_ID)
+        if capability is not None:
+            context.node.capabilities.choose(capability)
+        record = await context.node.chat.create_session(
+            context.caller, title=input.title, capability=capability
+        )
+        return CreateSessionPayload(session=Session.of(record))

@@ -1,0 +1,70 @@
+"""Steps: the timeline of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Self
+
+import strawberry
+
+from ..core.errors import InvalidInput
+from ..core.tower.process import Step as StepRecord
+from .scalars import Long
+
+
+@strawberry.enum(description="How far a step has come.")
+class StepStatus(Enum):
+    STARTED = strawberry.enum_value("started", description="Under way, or in doubt after a crash.")
+    COMPLETED = strawberry.enum_value("completed", description="Its output is recorded.")
+    FAILED = strawberry.enum_value("failed", description="Its error is recorded.")
+
+
+@strawberry.type(description="One journaled effect of a process: recorded once, never repeated.")
+class Step:
+    key: str = strawberry.field(description="Place in the process: branch path and counter.")
+    kind: str = strawberry.field(description="What was done: `llm`, `tool`, a question, ...")
+    name: str = strawberry.field(description="Which one: a tool's name, an LLM's role, ...")
+    status: StepStatus = strawberry.field(description="How far it has come.")
+    duration: float = strawberry.field(description="How long it took, in seconds.")
+    tokens_in: Long = strawberry.field(description="Tokens sent to an LLM.")
+    tokens_out: Long = strawberry.field(description="Tokens received from an LLM.")
+    error: str | None = strawberry.field(description="What went wrong; null unless it failed.")
+    created_at: datetime = strawberry.field(description="When it started.")
+
+    @classmethod
+    def of(cls, record: StepRecord) -> Self:
+        return cls(
+            key=record.key,
+            kind=record.kind,
+            name=record.name,
+            status=StepStatus(record.status),
+            duration=record.duration,
+            tokens_in=Long(record.tokens_in),
+            tokens_out=Long(record.tokens_out),
+            error=record.error,
+            created_at=record.created_at,
+        )
+
+
+AfterStep = Annotated[
+    str | None,
+    strawberry.argument(
+        description="`Step.key` of the step after which to go on; null for the first."
+    ),
+]
+
+
+def steps_after(steps: Sequence[StepRecord], key: str | None) -> Sequence[StepRecord]:
+    """The steps that follow the one with this key; all of them when it is None.
+
+    Raises:
+        InvalidInput: there is no such step.
+    """
+    if key is None:
+        return steps
+    for position, step in enumerate(steps, 1):
+        if step.key == key:
+            return steps[position:]
+    raise InvalidInput("after", "is not the key of a step of this process")

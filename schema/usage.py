@@ -1,0 +1,73 @@
+"""What a process may use, and what it has used."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import strawberry
+
+from ..core.tower.process import Quota as QuotaRecord
+from ..core.tower.process import Usage as UsageRecord
+from .scalars import Long
+
+
+@strawberry.type(
+    description="What one process may use. Checked before the call that would break it."
+)
+class Quota:
+    max_llm_calls: int = strawberry.field(description="LLM calls.")
+    max_tool_calls: int = strawberry.field(description="Tool calls.")
+    max_agent_hops: int = strawberry.field(description="Stages entered.")
+    max_iterations: int = strawberry.field(description="Rounds of the capability's main loop.")
+    max_steps: int = strawberry.field(description="Journaled steps.")
+    timeout_seconds: float = strawberry.field(
+        description="Running time in seconds; waiting is not counted."
+    )
+    soft_timeout_seconds: float = strawberry.field(
+        description="Running time in seconds after which a warning event is emitted."
+    )
+    max_input_tokens: int = strawberry.field(description="Tokens of one LLM call's input.")
+    max_output_tokens: int = strawberry.field(description="Tokens of one LLM call's output.")
+    max_context_tokens: int = strawberry.field(description="Tokens of history and input together.")
+
+    @classmethod
+    def of(cls, record: QuotaRecord) -> Self:
+        return cls(
+            max_llm_calls=record.max_llm_calls,
+            max_tool_calls=record.max_tool_calls,
+            max_agent_hops=record.max_agent_hops,
+            max_iterations=record.max_iterations,
+            max_steps=record.max_steps,
+            timeout_seconds=record.timeout_seconds,
+            soft_timeout_seconds=record.soft_timeout_seconds,
+            max_input_tokens=record.max_input_tokens,
+            max_output_tokens=record.max_output_tokens,
+            max_context_tokens=record.max_context_tokens,
+        )
+
+
+@strawberry.type(description="What one process has used so far. Replayed steps cost nothing.")
+class Usage:
+    llm_calls: int = strawberry.field(description="LLM calls.")
+    tool_calls: int = strawberry.field(description="Tool calls.")
+    agent_hops: int = strawberry.field(description="Stages entered.")
+    iterations: int = strawberry.field(description="Rounds of the capability's main loop.")
+    steps: int = strawberry.field(description="Journaled steps.")
+    tokens_in: Long = strawberry.field(description="Tokens sent to LLMs.")
+    tokens_out: Long = strawberry.field(description="Tokens received from LLMs.")
+    elapsed_seconds: float = strawberry.field(
+        description="Running time in seconds; waiting is not counted."
+    )
+
+    @classmethod
+    def of(cls, record: UsageRecord) -> Self:
+        return cls(
+            llm_calls=record.llm_calls,
+            tool_calls=record.tool_calls,
+            agent_hops=record.agent_hops,
+            iterations=record.iterations,
+            steps=record.steps,
+            tokens_in=Long(record.tokens_in),
+            tokens_out=Long(record.tokens_out),
+            elapsed_seconds=record.elapsed_seconds,
+        )

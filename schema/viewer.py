@@ -1,0 +1,31 @@
+"""The viewer: on whose behalf the server is asked."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import strawberry
+
+from .context import Info
+from .fields import field
+
+
+@strawberry.enum(description="What a caller may do.")
+class ViewerRole(Enum):
+    USER = strawberry.enum_value("user", description="See and change what is one's own.")
+    ADMIN = strawberry.enum_value("admin", description="Govern the server as well.")
+    SERVICE = strawberry.enum_value("service", description="Act for users that it names.")
+
+
+@strawberry.type(description="On whose behalf the server is asked.")
+class Viewer:
+    user_id: str = strawberry.field(description="Owner of all that the caller sees.")
+    role: ViewerRole = strawberry.field(description="What the caller may do.")
+
+
+@strawberry.type
+class ViewerQueries:
+    @field("On whose behalf the server is asked.")
+    def viewer(self, info: Info) -> Viewer:
+        caller = info.context.caller
+        return Viewer(user_id=caller.user_id, role=ViewerRole(caller.role))

@@ -1,0 +1,116 @@
+"""Documents: prepared once, run by name, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mission_system.core.node import Node
+from mission_system.core.settings import Settings
+from mission_system.schema import documents
+from mission_system.schema.build import MissionSchema, build_schema
+
+from .conftest import Client
+
+TWO = "query A { viewer { userId } } query B { viewer { role } }"
+
+
+async def test_a_document_is_parsed_and_validated_once(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    parse, validate = documents.parse, documents.validate_document
+    monkeypatch.setattr(documents, "parse", lambda *a, **k: (calls.append("p"), parse(*a, **k))[1])
+    monkeypatch.setattr(
+        documents, "validate_document", lambda *a: (calls.append("v"), validate(*a))[1]
+    )
+    client.schema = build_schema()
+    for _ in range(3):
+        await client.data("{ viewer { userId } }")
+        assert (await client.error("{ viewer { name } }"))["extensions"]["code"]
+    assert calls == ["p", "v"] * 2
+
+
+async def test_an_error_of_a_cached_document_is_told_each_time_the_same(client: Client) -> None:
+    first, second = [await client.error("{ viewer { name } }") for _ in range(2)]
+    assert first == second
+    assert "Cannot query field 'name'" in first["message"]
+    assert first["extensions"] == {"code": "INVALID_REQUEST"}
+
+
+async def test_a_syntax_error_says_where(client: Client) -> None:
+    error = await client.error("{ viewer { userId }")
+    assert error["message"].startswith("Syntax Error")
+    assert error["locations"] == [{"line": 1, "column": 20}]
+    assert error["extensions"] == {"code": "INVALID_REQUEST"}
+
+
+async def test_of_several_operations_one_must_be_named(client: Client) -> None:
+    assert "operationName" in (await client.error(TWO))["message"]
+    result = await client.schema.execute(TWO, operation_name="B", context_value=client.context)
+    assert result.data == {"viewer": {"role": "ADMIN"}}
+
+
+async def test_a_variable_that_does_not_fit_is_the_clients_error(client: Client) -> None:
+    error = await client.error("query S($n: Int!) { sessions(first: $n) { nodes { id } } }", n="x")
+    assert error["extensions"] == {"code": "INVALID_REQUEST"}
+
+
+@pytest.fixture
+def hasty() -> MissionSchema:
+    return build_schema(Settings(operation_timeout_seconds=0.05))
+
+
+async def test_an_operation_that_takes_too_long_is_given_up(
+    client: Client, hasty: MissionSchema, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = asyncio.Event()
+
+    async def endless(*_: object, **__: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    monkeypatch.setattr(node.chat, "list_sessions", endless)
+    client.schema = hasty
+    error = await client.error("{ sessions { nodes { id } } }")
+    assert error["extensions"] == {"code": "TIMEOUT"}
+    assert "0.05 seconds" in error["message"]
+    assert cancelled.is_set()
+
+
+async def test_a_timeout_inside_an_operation_is_not_taken_for_its_own(
+    client: Client, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*_: object, **__: object) -> None:
+        raise TimeoutError("of something else")
+
+    monkeypatch.setattr(node.chat, "list_sessions", slow)
+    error = await client.error("{ sessions { nodes { id } } }")
+    assert error["extensions"]["code"] == "INTERNAL"
+
+
+async def test_a_subscription_may_take_longer_than_an_operation(
+    client: Client, hasty: MissionSchema
+) -> None:
+    session_id = (await client.send("hello"))["process"]["sessionId"]
+    client.schema = hasty
+    events = client.follow(
+        'subscription E($id: ID!) { sessionEvents(sessionId: $id, after: "") { seq } }',
+        id=session_id,
+    )
+    assert (await anext(events))["seq"] == 1
+    await asyncio.sleep(0.1)
+    assert (await anext(events))["seq"] == 2
+    await events.aclose()
+
+
+async def test_waiting_for_a_reply_ends_before_the_operation_does(client: Client) -> None:
+    """The client gets the running process rather than an error."""
+    settings = client.node.runtime.settings.model_copy(update={"operation_timeout_seconds": 2.0})
+    object.__setattr__(client.node.runtime, "settings", settings)
+    client.schema = build_schema(settings)
+    sent = await client.send("hello", capability="gate", waitSeconds=300)
+    assert sent["process"]["state"] == "RUNNING"

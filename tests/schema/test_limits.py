@@ -1,0 +1,206 @@
+"""Limits: a document that asks for too much is refused before it costs anything."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from graphql import get_introspection_query, parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mission_system.schema.build import MissionSchema, build_schema
+from mission_system.schema.limits import Limits, Size, measure
+
+from .conftest import Client
+
+PATIENCE = 2.0
+"""Seconds: generous, since what this guards against takes minutes."""
+
+
+def size_of(schema: MissionSchema, query: str, **variables: object) -> Size:
+    return measure(schema._schema, parse(query), variables or None)
+
+
+def nested(levels: int) -> str:
+    """Sessions' processes' sessions' processes ..."""
+    return (
+        "{ sessions { nodes {"
+        + " processes { nodes { session {" * levels
+        + " id "
+        + "} } }" * (levels)
+        + "} } }"
+    )
+
+
+def doubling(levels: int) -> str:
+    """Fragments that each spread the next one twice: 2 to the power of `levels` selections."""
+    fragments = [
+        f"fragment F{n} on Session {{ processes {{ nodes {{ session {{ ...F{n + 1} }}"
+        f" again: session {{ ...F{n + 1} }} }} }} }}"
+        for n in range(levels)
+    ]
+    last = f"fragment F{levels} on Session {{ id }}"
+    return "{ sessions { nodes { ...F0 } } }" + " ".join([*fragments, last])
+
+
+def test_depth_aliases_and_fields_are_counted(schema: MissionSchema) -> None:
+    size = size_of(
+        schema, "{ viewer { userId a: role } b: viewer { ... { role } } health { status } }"
+    )
+    assert (size.depth, size.aliases, size.fields) == (2, 2, 7)
+
+
+def test_fragments_count_wherever_they_are_spread(schema: MissionSchema) -> None:
+    plain = size_of(schema, "{ a: viewer { userId role } b: viewer { userId role } }")
+    spread = size_of(
+        schema, "{ a: viewer { ...V } b: viewer { ...V } } fragment V on Viewer { userId role }"
+    )
+    assert spread == plain
+
+
+@pytest.mark.parametrize(
+    ("query", "cost"),
+    [
+        ("{ sessions(first: 10) { nodes { id } } }", 1 + 10 * 2),
+        ("{ sessions { nodes { id } } }", 1 + 50 * 2),
+        ("query($n: Int = 7) { sessions(first: $n) { nodes { id } } }", 1 + 7 * 2),
+        ("{ interrupts(first: 3) { id kind } }", 1 + 3 * 2),
+        ("{ capabilities { name } }", 1 + 10),
+        ("{ sessions(first: 2) { nodes { messages(first: 3) { nodes { id } } } } }", 17),
+        ("{ sessions(first: 999999) { nodes { id } } }", 1 + 200 * 2),
+        ("{ __schema { types { name } } }", 3),
+    ],
+)
+def test_cost_is_selections_times_page_sizes(schema: MissionSchema, query: str, cost: int) -> None:
+    assert size_of(schema, query, other=1).cost == cost
+
+
+def test_a_variable_page_size_counts_once_it_is_known(schema: MissionSchema) -> None:
+    query = "query($n: Int!) { sessions(first: $n) { nodes { id } } }"
+    assert size_of(schema, query) == Size(3, 0, 3, 3, variable=True)
+    assert size_of(schema, query, n=20).cost == 1 + 20 * 2
+    for nonsense in ("many", None, 10**9, 3.5, [1]):
+        assert size_of(schema, query, n=nonsense).cost == 1 + 200 * 2
+    assert size_of(schema, query, n=-5).cost == 3
+
+
+def test_each_operation_is_measured_with_its_own_variables(schema: MissionSchema) -> None:
+    fragment = "fragment S on Query { sessions(first: $n) { nodes { id } } }"
+    query = f"query A($n: Int = 2) {{ ...S }} query B($n: Int = 9) {{ ...S }} {fragment}"
+    assert size_of(schema, query, other=1).cost == 1 + 9 * 2
+
+
+@given(st.integers(0, 6), st.booleans())
+def test_fragments_and_what_they_stand_for_have_one_size(levels: int, aliased: bool) -> None:
+    schema = SCHEMA
+    body, fragments = "id", "fragment F0 on Session { id }"
+    for n in range(levels):
+        name = "again: session" if aliased else "session"
+        body = f"id processes(first: 2) {{ nodes {{ {name} {{ {body} }} }} }}"
+        fragments += (
+            f" fragment F{n + 1} on Session"
+            f" {{ id processes(first: 2) {{ nodes {{ {name} {{ ...F{n} }} }} }} }}"
+        )
+    plain = size_of(schema, f"{{ session(id: 1) {{ {body} }} }}")
+    assert size_of(schema, f"{{ session(id: 1) {{ ...F{levels} }} }} {fragments}") == plain
+
+
+SCHEMA = build_schema()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        nested(10),
+        doubling(24),
+        "{ " + " ".join(f"a{n}: viewer {{ userId }}" for n in range(51)) + " }",
+        "{ " + "viewer { userId } " * 300 + "}",
+        "{ sessions(first: 200) { nodes { messages(first: 200) { nodes { id content } } } } }",
+        "query Q { ...F } fragment F on Query { ...F }",
+        "query Q { ...F } " + " ".join(
+            f"fragment F{'' if n == 0 else n} on Query {{ ...F{n + 1} }}" for n in range(220)
+        ) + "fragment F220 on Query { viewer { userId } }",
+        "{ viewer { userId " + "@skip(if: false) " * 400 + "} }",
+        "{" * 1900,
+        "{ viewer(a: " + "[" * 900 + "]" * 900 + ") }",
+        "{ a" + " ,a" * 3000 + " }",
+        "#" * 70_000 + "\n{ viewer { userId } }",
+        "{ __schema { types {" + " fields { type {" * 6 + " name " + "} }" * 6 + "} } }",
+    ],
+    ids=[
+        "nested", "doubling", "aliases", "repeated", "pages", "cycle", "chain", "directives",
+        "braces", "brackets", "tokens", "comment", "introspection",
+    ],
+)  # fmt: skip
+async def test_a_document_that_asks_for_too_much_is_refused_at_once(
+    client: Client, query: str
+) -> None:
+    began = time.perf_counter()
+    data, errors = await client.execute(query)
+    assert time.perf_counter() - began < PATIENCE
+    assert data is None
+    assert errors
+    for error in errors:
+        assert error["extensions"]["code"] in ("TOO_LARGE", "INVALID_REQUEST"), error
+
+
+async def test_the_error_says_what_is_too_much_and_what_is_allowed(client: Client) -> None:
+    _, [depth, cost] = await client.execute(nested(10))
+    assert depth == {
+        "message": "The operation has 33 levels of nesting; the most is 20. Ask for less at once.",
+        "extensions": {"code": "TOO_LARGE"},
+    }
+    assert cost["message"].endswith("the most is 50000. Ask for less at once.")
+
+
+async def test_a_page_size_in_a_variable_is_no_way_around(client: Client) -> None:
+    query = (
+        "query P($n: Int!) { sessions(first: $n) { nodes { messages(first: $n) {"
+        " nodes { id content } } } } }"
+    )
+    await client.data(query, n=50)
+    error = await client.error(query, n=200)
+    assert error["extensions"] == {"code": "TOO_LARGE"}
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 5000, "-" + "9" * 20, "1." + "0" * 5000, "1e" + "9" * 5000]
+)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ sessions(first: %s) { nodes { id } } }",
+        "query S($n: Int = %s) { sessions(first: $n) { nodes { id } } }",
+        "{ session(id: %s) { id } }",
+        'mutation { sendMessage(input: {text: "x", waitSeconds: %s}) { __typename } }',
+        'subscription { sessionEvents(sessionId: "x", after: %s) { seq } }',
+    ],
+)
+async def test_a_number_longer_than_any_that_is_meant_is_refused_where_it_stands(
+    client: Client, query: str, number: str
+) -> None:
+    error = await client.error(query % number)
+    assert error["message"].startswith(f"A number of {len(number)} characters")
+    assert error["extensions"] == {"code": "INVALID_REQUEST"}
+    assert error["locations"] == [{"line": 1, "column": query.index("%s") + 1}]
+
+
+async def test_the_longest_64_bit_number_and_long_texts_are_no_long_numbers(client: Client) -> None:
+    _, [error] = await client.execute(f"{{ session(id: {-(2**63)}) {{ id }} }}")
+    assert error["extensions"] == {"code": "NOT_FOUND"}
+    _, [error] = await client.execute(f'{{ session(id: "{"9" * 200}") {{ id }} }}')
+    assert error["extensions"] == {"code": "NOT_FOUND"}
+
+
+async def test_the_usual_introspection_is_allowed(client: Client) -> None:
+    data = await client.data(
+        get_introspection_query(input_value_deprecation=True, specified_by_url=True)
+    )
+    assert len(data["__schema"]["types"]) > 30
+
+
+async def test_limits_can_be_set(client: Client) -> None:
+    client.schema = build_schema(limits=Limits(depth=1))
+    error = await client.error("{ viewer { userId } }")
+    assert error["extensions"] == {"code": "TOO_LARGE"}

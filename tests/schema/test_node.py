@@ -1,0 +1,105 @@
+"""Global ids: opaque, unique over all types, and harmless whatever a client sends."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mission_system.core.errors import NotFound
+from mission_system.schema.node import global_id, key_of, number_of, split_id
+
+from .conftest import Client
+
+NODE = "query Node($id: ID!) { node(id: $id) { __typename id } }"
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+
+
+@given(KEYS.filter(lambda key: len(key) <= 255))
+def test_a_global_id_gives_back_its_key(key: str) -> None:
+    assert key_of(global_id("Session", key), "Session") == key
+
+
+@given(st.text())
+def test_any_text_is_either_a_key_or_not_found(text: str) -> None:
+    try:
+        assert key_of(text, "Session")
+    except NotFound as error:
+        error.message.encode()  # can be sent
+
+
+@given(st.text())
+def test_any_text_is_a_number_or_not_found(text: str) -> None:
+    try:
+        assert 0 <= number_of("Message", text) < 2**63
+    except NotFound:
+        assert not (text.isascii() and text.isdecimal() and int(text) < 2**63)
+
+
+def test_an_id_of_another_type_is_not_found() -> None:
+    with pytest.raises(NotFound):
+        key_of(global_id("Message", "1"), "Session")
+
+
+def test_what_decodes_only_by_leniency_is_a_key_of_its_own() -> None:
+    padded = base64.urlsafe_b64encode(b"Session:a").decode() + "\n"
+    assert split_id(padded) is None
+
+
+async def test_everything_with_a_global_id_can_be_fetched_again(client: Client) -> None:
+    process = (await client.send("/clarify"))["process"]
+    data = await client.data(
+        "query All($s: ID!) { session(id: $s) { id messages { nodes { id } } }"
+        " capabilities { id } }",
+        s=process["sessionId"],
+    )
+    ids = {
+        "Session": data["session"]["id"],
+        "Message": data["session"]["messages"]["nodes"][0]["id"],
+        "Process": process["id"],
+        "Interrupt": process["interrupts"][0]["id"],
+        "Capability": data["capabilities"][0]["id"],
+    }
+    for typename, id in ids.items():
+        assert (await client.data(NODE, id=id))["node"] == {"__typename": typename, "id": id}
+
+
+BAD = (
+    "",
+    "nonsense",
+    "\0",
+    "\ud800",
+    "=" * 10_000,
+    global_id("Session", "none"),
+    global_id("Message", "none"),
+    global_id("Message", "-1"),
+    global_id("Message", "9" * 30),
+    global_id("Message", str(2**63 - 1)),
+    global_id("Process", "none"),
+    global_id("Process", "nul\0"),
+    global_id("Interrupt", "none"),
+    global_id("Capability", "none"),
+    global_id("Query", "none"),
+    global_id("Session", "x" * 5000),
+)
+
+
+async def test_a_bad_id_is_not_found(client: Client) -> None:
+    for id in BAD:
+        error = await client.error(NODE, id=id)
+        assert error["extensions"] == {"code": "NOT_FOUND"}, id
+        assert error["path"] == ["node"], id
+
+
+async def test_what_belongs_to_another_user_does_not_exist(client: Client) -> None:
+    process = (await client.send("/clarify"))["process"]
+    stranger = client.called("mallory")
+    for id in (
+        process["id"],
+        global_id("Session", process["sessionId"]),
+        process["interrupts"][0]["id"],
+        global_id("Message", "1"),
+    ):
+        assert (await stranger.error(NODE, id=id))["extensions"]["code"] == "NOT_FOUND"
