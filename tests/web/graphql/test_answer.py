@@ -1,0 +1,45 @@
+"""Answers: the status says whether anything was executed, and whose fault it is if not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from graphql import GraphQLError
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from mission_system.web.graphql.answer import answered, refused
+from mission_system.web.graphql.media import Media
+
+
+def error(code: str, *path: str) -> GraphQLError:
+    return GraphQLError("no", path=list(path) or None, extensions={"code": code})
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "keys"),
+    [
+        (ExecutionResult({"a": 1}, None), 200, ["data"]),
+        (ExecutionResult({"a": None}, [error("NOT_FOUND", "a")]), 200, ["data", "errors"]),
+        (ExecutionResult(None, [error("INTERNAL", "a")]), 200, ["data", "errors"]),
+        (PreExecutionError(None, [error("INVALID_REQUEST")]), 400, ["errors"]),
+        (ExecutionResult(None, [error("INVALID_REQUEST")]), 400, ["errors"]),
+        (PreExecutionError(None, [error("TIMEOUT")]), 504, ["errors"]),
+        (PreExecutionError(None, [error("INTERNAL")]), 500, ["errors"]),
+        (ExecutionResult({}, None, {"took": 1}), 200, ["data", "extensions"]),
+    ],
+)
+def test_the_status_fits_what_happened(
+    result: ExecutionResult, status: int, keys: list[str]
+) -> None:
+    strict, lenient = answered(result, Media.RESPONSE), answered(result, Media.JSON)
+    assert (strict.status_code, lenient.status_code) == (status, 200)
+    assert list(json.loads(bytes(strict.body))) == list(json.loads(bytes(lenient.body))) == keys
+
+
+def test_a_refusal_is_json_whatever_was_asked_for() -> None:
+    for media in (None, *Media):
+        response = refused(error("INVALID_REQUEST"), media, 405, {"Allow": "POST"})
+        assert (response.status_code, response.headers["allow"]) == (405, "POST")
+        assert "json; charset=utf-8" in response.headers["content-type"]

@@ -1,0 +1,218 @@
+"""GraphQL over HTTP: every request gets an answer of the right form and status."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import structlog
+from starlette.types import Message
+
+from .conftest import JSON, RESPONSE, Http, Json, Server
+
+VIEWER = "{ viewer { userId } }"
+ANSWERED = {"data": {"viewer": {"userId": "local"}}}
+CREATE = "mutation { createSession(input: {}) { __typename } }"
+TWO = "query A { viewer { userId } } query B { viewer { userId role } }"
+
+
+async def test_queries_are_answered_by_get_and_post_in_the_form_asked_for(http: Http) -> None:
+    for accept in (JSON, RESPONSE, f"{JSON}, {RESPONSE};q=0.9"):
+        for response in (
+            await http.post({"query": VIEWER}, accept),
+            await http.get(accept, query=VIEWER),
+        ):
+            assert response.status_code == 200
+            assert response.json() == ANSWERED
+            form = RESPONSE if accept == RESPONSE else JSON
+            assert response.headers["content-type"] == f"{form}; charset=utf-8"
+    assert (await http.get("*/*", query=VIEWER)).headers["content-type"].startswith(JSON)
+
+
+async def test_variables_and_operation_names_travel_both_ways(http: Http) -> None:
+    query = "query N($first: Int!) { sessions(first: $first) { nodes { id } } }"
+    body = {"query": query, "variables": {"first": 3}, "operationName": "N", "extensions": {}}
+    expected = {"data": {"sessions": {"nodes": []}}}
+    assert (await http.post(body)).json() == expected
+    assert (await http.get(query=query, variables='{"first": 3}')).json() == expected
+    assert (await http.post({"query": VIEWER, "variables": None})).json() == ANSWERED
+    assert (await http.post({"query": VIEWER, "operationName": ""})).json() == ANSWERED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"query": "{ viewer { name } }"},
+        {"query": "{ viewer {"},
+        {"query": TWO},
+        {"query": TWO, "operationName": "C"},
+        {"query": "query N($n: Int!) { sessions(first: $n) { nodes { id } } }"},
+        {"query": "{ " * 3000},
+        {"query": "{ sessions(first: %s) { nodes { id } } }" % ("9" * 5000)},
+        {"query": "#"},
+    ],
+    ids=["unknown", "syntax", "unnamed", "misnamed", "variable", "large", "number", "empty"],
+)
+async def test_what_cannot_be_executed_is_400_without_data_or_200_in_plain_json(
+    http: Http, body: dict[str, str]
+) -> None:
+    strict, lenient = await http.post(body, RESPONSE), await http.post(body, JSON)
+    assert (strict.status_code, lenient.status_code) == (400, 200)
+    assert strict.json() == lenient.json()
+    assert list(strict.json()) == ["errors"]
+    for error in strict.json()["errors"]:
+        assert error["extensions"]["code"] in ("INVALID_REQUEST", "TOO_LARGE")
+
+
+async def test_an_error_while_executing_is_200_with_data(http: Http) -> None:
+    response = await http.post({"query": '{ session(id: "x") { id } viewer { userId } }'}, RESPONSE)
+    assert response.status_code == 200
+    assert response.json()["data"] == {"session": None, **ANSWERED["data"]}
+    assert response.json()["errors"][0]["extensions"] == {"code": "NOT_FOUND"}
+
+
+async def test_a_body_that_is_no_operation_is_400(http: Http) -> None:
+    for body in (
+        b"",
+        b"5",
+        b"null",
+        b"[]",
+        b'"query"',
+        b"{",
+        b"{}",
+        b"\xff\xfe{}",
+        b'{"query": 5}',
+        b'{"query": null}',
+        b'{"query": ""}',
+        b'{"query": "{ viewer { userId } }", "variables": []}',
+        b'{"query": "{ viewer { userId } }", "variables": "{}"}',
+        b'{"query": "{ viewer { userId } }", "extensions": 1}',
+        b'{"query": "{ viewer { userId } }", "operationName": 1}',
+        b'{"query": "\\ud800"}',
+        b'[{"query": "{ viewer { userId } }"}]',
+    ):
+        response = await http.raw(body)
+        assert response.status_code == 400, body
+        [error] = response.json()["errors"]
+        assert error["extensions"] == {"code": "INVALID_REQUEST"}, body
+
+
+async def test_a_body_that_a_form_elsewhere_could_send_is_415(http: Http) -> None:
+    body = b'{"query": "{ viewer { userId } }"}'
+    for media in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain; application/json",
+        "application/json; charset=latin-1",
+        "",
+    ):
+        assert (await http.raw(body, media)).status_code == 415, media
+    for media in (JSON, "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"'):
+        assert (await http.raw(body, media)).json() == ANSWERED
+
+
+async def test_a_mutation_by_get_is_refused_and_does_nothing(http: Http) -> None:
+    response = await http.get(query=CREATE)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert "POST" in response.json()["errors"][0]["message"]
+    smuggled = await http.get(query=f"query A {VIEWER} {CREATE.replace('mutation', 'mutation B')}")
+    assert "operationName" in smuggled.json()["errors"][0]["message"]
+    listed = await http.post({"query": "{ sessions { nodes { id } } }"})
+    assert listed.json() == {"data": {"sessions": {"nodes": []}}}
+
+
+async def test_other_methods_are_refused_by_name(http: Http) -> None:
+    for method in ("PUT", "DELETE", "PATCH", "HEAD"):
+        response = await http.client.request(method, http.url)
+        assert (response.status_code, response.headers["allow"]) == (405, "GET, POST"), method
+
+
+async def test_a_form_of_answer_that_there_is_not_is_406(http: Http) -> None:
+    response = await http.post({"query": VIEWER}, "image/png")
+    assert response.status_code == 406
+    assert RESPONSE in response.json()["errors"][0]["message"]
+
+
+async def test_a_subscription_without_a_stream_is_told_what_to_do(http: Http) -> None:
+    query = 'subscription { sessionEvents(sessionId: "x") { seq } }'
+    for response in (await http.post({"query": query}), await http.get(query=query)):
+        assert response.status_code == 406
+        message = response.json()["errors"][0]["message"]
+        assert "text/event-stream" in message
+        assert "graphql-transport-ws" in message
+
+
+async def test_a_body_above_the_limit_is_413_however_it_is_sent(http: Http) -> None:
+    big = b'{"query": "' + b" " * (1 << 20) + b'"}'
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(big), 1 << 16):
+            yield big[start : start + (1 << 16)]
+
+    assert (await http.raw(big)).status_code == 413
+    response = await http.client.post(
+        http.url,
+        content=chunks(),
+        headers={"Content-Type": JSON},
+    )
+    assert response.status_code == 413
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_failure_of_the_server(
+    server: Server,
+) -> None:
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/graphql",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-type", JSON.encode())],
+        "client": ("127.0.0.1", 5),
+    }
+    arriving: list[Message] = [
+        {"type": "http.request", "body": b'{"query": "{ vie', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return arriving.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    with structlog.testing.capture_logs() as logs:
+        await server.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert [entry for entry in logs if entry["log_level"] in ("error", "critical")] == []
+
+
+async def test_the_caller_is_who_the_header_names(http: Http) -> None:
+    async def asked_by(user: str) -> tuple[int, Json]:
+        response = await http.client.post(
+            http.url, json={"query": VIEWER}, headers={"X-Mission-User": user}
+        )
+        return response.status_code, response.json()
+
+    assert await asked_by("ada") == (200, {"data": {"viewer": {"userId": "ada"}}})
+    status, body = await asked_by("x" * 300)
+    assert (status, body["errors"][0]["extensions"]["code"]) == (400, "INVALID_INPUT")
+
+
+async def test_a_message_is_sent_and_answered_over_http(http: Http) -> None:
+    process = await http.send("what is 6 × 7? 🙂")
+    assert process["state"] == "TERMINATED"
+    assert "what is 6 × 7? 🙂" in process["reply"]
+
+
+async def test_browsers_get_a_page_that_may_load_nothing_from_elsewhere(http: Http) -> None:
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    page = await http.get(browser)
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<title>" in page.text
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'self';")
+    assert "frame-ancestors 'none'" in policy
+    assert (await http.get(browser, query=VIEWER)).json() == ANSWERED

@@ -1,0 +1,105 @@
+"""The composition root: the one place where core, plugins, schema and web meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from .. import schema
+from ..core.capabilities import CapabilityRegistry
+from ..core.errors import MissionError
+from ..core.llm.factory import LLMFactory
+from ..core.node import Node
+from ..core.runtime import MissionRuntime, create_mission_runtime
+from ..core.settings import Settings
+from ..plugins.loader import PluginHost, load_plugins
+from . import probes
+from .auth import USER_HEADER
+from .failures import Incidents, http_error, mission_error
+from .graphql import GraphQLView
+from .guard import Guard, refuse_unsafe
+from .lifespan import lifespan
+from .state import AppState
+
+log = structlog.get_logger(__name__)
+
+GRAPHIQL = Path(schema.__path__[0]) / "static" / "graphiql"
+
+
+def create_app(
+    settings: Settings | None = None, plugins: Iterable[object] | None = None
+) -> Starlette:
+    """The ASGI application of one server. Touches no data before its lifespan starts.
+
+    `settings` None reads the environment. `plugins` are modules or objects given by the embedding
+    program, served beside the installed ones.
+
+    Raises:
+        UnsafeSettings: other machines could come in without authentication.
+        pydantic.ValidationError: the environment holds a setting that does not validate.
+    """
+    settings = settings or Settings()
+    refuse_unsafe(settings)
+    host = load_plugins(settings, plugins)
+    runtime = _runtime(settings, host)
+    node = Node(runtime, CapabilityRegistry(host.orchestrators, settings.default_capability))
+    state = AppState(settings, host, node)
+    graphql = GraphQLView(settings)
+    app = Starlette(
+        routes=[
+            *probes.routes,
+            Route("/graphql", graphql),
+            WebSocketRoute("/graphql", graphql),
+            Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),
+        ],
+        middleware=_middleware(state),
+        exception_handlers={HTTPException: http_error, MissionError: mission_error},
+        lifespan=lifespan,
+    )
+    app.state = state
+    return app
+
+
+def _runtime(settings: Settings, host: PluginHost) -> MissionRuntime:
+    runtime = create_mission_runtime(
+        host.tools,
+        settings=settings,
+        use_mock=settings.llm_provider == "mock",
+        config_registry=host.configs,
+    )
+    if isinstance(runtime.llm_provider_factory, LLMFactory):
+        for name, make in host.llm_providers.items():
+            try:
+                runtime.llm_provider_factory.register(name, make)
+            except ValueError as error:
+                # The name of a provider of the server's own: the rest of the plugin serves.
+                log.error("llm.provider_refused", provider=name, reason=str(error))
+    return runtime
+
+
+def _middleware(state: AppState) -> list[Middleware]:
+    """Outermost first."""
+    settings = state.settings
+    stack = [
+        Middleware(Incidents, lambda: state.phase == "draining"),
+        Middleware(Guard, settings),
+        Middleware(probes.Started, state),
+    ]
+    if settings.allowed_origins:
+        stack.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type", USER_HEADER],
+            )
+        )
+    return stack

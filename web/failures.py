@@ -1,0 +1,89 @@
+"""What a client is told when something goes wrong: a status, a `detail`, never a trace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from math import ceil
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..core.errors import Busy, MissionError
+from ..core.identity import new_id
+
+STATUS_OF = {
+    "INVALID_INPUT": 400,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "CONFLICT": 409,
+    "QUOTA_EXCEEDED": 429,
+    "BUSY": 429,
+    "UNAVAILABLE": 503,
+}
+
+log = structlog.get_logger(__name__)
+
+
+async def http_error(_request: Request, error: Exception) -> JSONResponse:
+    """`{"detail": ...}` for an unknown route, a wrong method and whatever else a route refuses."""
+    assert isinstance(error, HTTPException)
+    detail = error.detail or HTTPStatus(error.status_code).phrase
+    return JSONResponse({"detail": detail}, error.status_code, error.headers)
+
+
+async def mission_error(_request: Request, error: Exception) -> JSONResponse:
+    """`{"detail": ...}` with the status that fits the error's code, 500 for the rest."""
+    assert isinstance(error, MissionError)
+    headers = {"Retry-After": str(ceil(error.retry_after))} if isinstance(error, Busy) else None
+    return JSONResponse({"detail": error.message}, STATUS_OF.get(error.code, 500), headers)
+
+
+class Incidents:
+    """ASGI middleware: gives every request an id, which its log lines and its answer carry, and
+    answers an unexpected failure with that id alone.
+
+    `draining` says whether the server shuts down: what it cuts short then is no failure.
+    """
+
+    def __init__(self, app: ASGIApp, draining: Callable[[], bool]) -> None:
+        self._app = app
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        incident = new_id()
+        started = False
+
+        async def named(message: Message) -> None:
+            nonlocal started
+            started = True
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", incident.encode())]
+            await send(message)
+
+        async def answer(status: int, detail: str) -> None:
+            await JSONResponse({"detail": detail}, status)(scope, receive, named)
+
+        with structlog.contextvars.bound_contextvars(http_request_id=incident):
+            try:
+                await self._app(scope, receive, named)
+            except asyncio.CancelledError:
+                if not self._draining() or scope["type"] == "websocket":
+                    raise
+                if started:
+                    # Clients of streams resume from their cursor, here or elsewhere.
+                    await send({"type": "http.response.body", "body": b""})
+                else:
+                    await answer(503, "the server is shutting down")
+            except Exception:
+                log.exception("request.failed", path=scope["path"])
+                if started or scope["type"] == "websocket":
+                    raise  # only the server can end what has begun
+                await answer(500, f"Internal error (incident {incident})")

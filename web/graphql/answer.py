@@ -1,0 +1,61 @@
+"""Results and refusals as HTTP responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from graphql import GraphQLError
+from starlette.responses import Response
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from ...schema.errors import INTERNAL, TIMEOUT
+from .media import Media
+
+_STATUS = {INTERNAL: 500, TIMEOUT: 504}
+
+
+def body_of(result: ExecutionResult) -> dict[str, Any]:
+    """A result as clients get it. Only what was executed has `data`."""
+    body: dict[str, Any] = {} if _not_executed(result) else {"data": result.data}
+    if result.errors:
+        body["errors"] = [error.formatted for error in result.errors]
+    if result.extensions:
+        body["extensions"] = result.extensions
+    return body
+
+
+def answered(result: ExecutionResult, media: Media) -> Response:
+    """The answer to an operation, executed or not."""
+    if not _not_executed(result):
+        return _json(body_of(result), media, 200)
+    codes = [(error.extensions or {}).get("code") for error in result.errors or ()]
+    failed = next((_STATUS[code] for code in codes if code in _STATUS), 400)
+    # Clients of plain JSON read the body only when the status says that all is well.
+    return _json(body_of(result), media, 200 if media is Media.JSON else failed)
+
+
+def refused(
+    error: GraphQLError,
+    media: Media | None,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer to what never became an operation."""
+    response = _json({"errors": [error.formatted]}, media or Media.JSON, status)
+    response.headers.update(headers or {})
+    return response
+
+
+def _not_executed(result: ExecutionResult) -> bool:
+    # Variables that do not fit are found out by the executor, yet nothing has run.
+    return isinstance(result, PreExecutionError) or (
+        result.data is None and all(error.path is None for error in result.errors or ())
+    )
+
+
+def _json(body: dict[str, Any], media: Media, status: int) -> Response:
+    form = Media.JSON if media.streams else media
+    return Response(orjson.dumps(body), status, media_type=f"{form}; charset=utf-8")

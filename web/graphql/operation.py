@@ -1,0 +1,91 @@
+"""The operation in an HTTP request, or why there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+BODY_SECONDS = 30.0
+
+
+class Refused(Exception):
+    """The request cannot be executed. `message` goes to the client."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One GraphQL request: the document, what to run of it, and with which variables."""
+
+    query: str
+    variables: dict[str, Any] | None
+    name: str | None
+    extensions: dict[str, Any] | None
+
+
+async def read_operation(request: Request) -> Operation:
+    """The operation of a GET or POST.
+
+    Raises:
+        Refused: it is malformed, or comes in a form that a page elsewhere could make a browser
+            send without asking first.
+    """
+    given = _from_url(request) if request.method == "GET" else await _from_body(request)
+    query = given.get("query")
+    if not isinstance(query, str) or not query:
+        raise Refused(400, "`query` is missing: send the GraphQL document as a string.")
+    name = given.get("operationName")
+    if name is not None and not isinstance(name, str):
+        raise Refused(400, "`operationName` must be a string or null.")
+    return Operation(query, _object(given, "variables"), name or None, _object(given, "extensions"))
+
+
+def _object(given: Mapping[str, Any], field: str) -> dict[str, Any] | None:
+    value = given.get(field)
+    if value is not None and not isinstance(value, dict):
+        raise Refused(400, f"`{field}` must be an object or null.")
+    return value
+
+
+def _from_url(request: Request) -> dict[str, Any]:
+    given: dict[str, Any] = dict(request.query_params)
+    for field in ("variables", "extensions"):
+        if field in given:
+            given[field] = _json(given[field] or b"null", f"`{field}`")
+    return given
+
+
+async def _from_body(request: Request) -> dict[str, Any]:
+    media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    charset = parameters.replace(" ", "").partition("charset=")[2].strip('"')
+    if media.strip() != "application/json" or charset not in ("", "utf-8", "utf8"):
+        raise Refused(415, "Send the operation as application/json, in UTF-8.")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.body()
+    except TimeoutError:
+        raise Refused(408, f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
+    except ClientDisconnect:
+        # Nobody is left to read this, but it is the client's doing and no failure of the server.
+        raise Refused(400, "The client left before the body was complete.") from None
+    given = _json(body, "The body")
+    if not isinstance(given, dict):
+        raise Refused(400, "The body must be a JSON object; batches are not supported.")
+    return given
+
+
+def _json(text: str | bytes, what: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Refused(400, f"{what} is not valid JSON: {error}.") from None

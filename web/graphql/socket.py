@@ -1,0 +1,76 @@
+"""graphql-transport-ws, where Strawberry's handler needs to be stricter or kinder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from graphql import GraphQLError
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.http.exceptions import NonJsonMessageReceived, WebSocketDisconnected
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    BaseGraphQLTransportWSHandler,
+)
+
+from ...schema.context import Context
+
+if TYPE_CHECKING:
+    from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
+
+
+class SocketAdapter(ASGIWebSocketAdapter):
+    """Takes JSON objects only, and knows a client that has left by whatever tells of it."""
+
+    async def iter_json(
+        self, *, ignore_parsing_errors: bool = False
+    ) -> AsyncGenerator[object, None]:
+        async for message in super().iter_json(ignore_parsing_errors=ignore_parsing_errors):
+            if not isinstance(message, dict):
+                raise NonJsonMessageReceived
+            yield message
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        try:
+            await super().send_json(message)
+        except (RuntimeError, TimeoutError) as error:
+            # Starlette's word for a socket that is closed, and ours for one that is stuck.
+            raise WebSocketDisconnected from error
+
+
+class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
+    """Closes the socket for a message that the protocol does not know, and for nothing else."""
+
+    async def handle_message(self, message: Message) -> None:
+        if fault := _fault(dict(message)):
+            await self.handle_invalid_message(fault)
+        else:
+            await super().handle_message(message)
+
+    async def handle_task_exception(self, error: Exception) -> None:
+        if not isinstance(error, WebSocketDisconnected):
+            await super().handle_task_exception(error)
+
+    @staticmethod
+    def _get_pre_execution_close_reason(error: GraphQLError) -> str | None:  # noqa: ARG004
+        # One bad document must not end the other operations on the socket.
+        return None
+
+
+def _fault(message: dict[str, Any]) -> str | None:
+    """What is wrong with the form of a message, or None."""
+    if not isinstance(message.get("type"), str):
+        return "`type` must be a string"
+    if message["type"] not in ("subscribe", "complete"):
+        return None
+    if not isinstance(message.get("id"), str) or not message["id"]:
+        return "`id` must be a string"
+    if message["type"] == "complete":
+        return None
+    payload = message.get("payload")
+    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+        return "`payload.query` must be a string"
+    if not isinstance(payload.get("operationName"), str | None):
+        return "`payload.operationName` must be a string or null"
+    if not all(isinstance(payload.get(name), dict | None) for name in ("variables", "extensions")):
+        return "`payload.variables` and `payload.extensions` must be objects or null"
+    return None

@@ -1,0 +1,47 @@
+"""Clients that stop reading: their connection ends, and with it what was running for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
+
+
+class DropStalled:
+    """ASGI middleware: gives up a connection once one message has waited `seconds` to be sent.
+
+    Otherwise a subscription whose client has stopped reading would be held open for good: pings
+    still leave and are answered while the stream behind them is stuck.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        connection = asyncio.timeout(None)
+        stalled = False
+
+        async def bounded(message: Message) -> None:
+            nonlocal stalled
+            patience = asyncio.timeout(self._seconds)
+            try:
+                async with patience:
+                    await send(message)
+            except TimeoutError:
+                if patience.expired() and not stalled:
+                    stalled = True
+                    connection.reschedule(loop.time())
+                raise
+
+        try:
+            async with connection:
+                await self._app(scope, receive, bounded)
+        except TimeoutError:
+            if not stalled:
+                raise
+            log.warning("graphql.client_stalled", path=scope["path"], seconds=self._seconds)

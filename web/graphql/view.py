@@ -1,0 +1,216 @@
+"""The GraphQL endpoint: one address for every transport.
+
+HTTP follows the GraphQL-over-HTTP specification, which Strawberry's own view does not in full;
+the WebSocket protocol is Strawberry's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from graphql import GraphQLError
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.http.streaming import (
+    HTTPStreamTransport,
+    MultipartSubscriptionTransport,
+    SSETransport,
+    merge_stream_with_heartbeat,
+)
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
+
+from ... import schema as schema_package
+from ...core.errors import MissionError
+from ...core.settings import Settings
+from ...schema.build import build_schema
+from ...schema.context import Context
+from ...schema.errors import INVALID_REQUEST
+from ..auth import caller_of
+from ..state import state_of
+from .answer import answered, body_of, refused
+from .media import Media, accepted
+from .operation import Operation, Refused, read_operation
+from .socket import SocketAdapter, SocketHandler
+from .stall import DropStalled
+
+PAGE = Path(schema_package.__path__[0]) / "static" / "graphiql" / "index.html"
+STALLED_SECONDS = 30.0
+INIT_SECONDS = 10.0
+
+PAGE_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    " font-src 'self' data:;"
+    " object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_TRANSPORTS: dict[Media, type[HTTPStreamTransport]] = {
+    Media.EVENTS: SSETransport,
+    Media.MULTIPART: MultipartSubscriptionTransport,
+}
+_METHODS = {
+    "GET": {OperationType.QUERY},
+    "POST": {OperationType.QUERY, OperationType.MUTATION},
+}
+_STREAM_HINT = (
+    "Subscriptions are streamed: accept text/event-stream or multipart/mixed;subscriptionSpec=1.0,"
+    " or open a WebSocket with the protocol graphql-transport-ws."
+)
+
+
+class GraphQLView(GraphQL[Context, None]):
+    """ASGI application for the path `/graphql`, HTTP and WebSocket.
+
+    Expects an `AppState` on `app.state`. Leaves a `HTTPException` raised while a body is read to
+    the application.
+    """
+
+    websocket_adapter_class = SocketAdapter
+    graphql_transport_ws_handler_class = SocketHandler
+
+    def __init__(self, settings: Settings, stalled_seconds: float = STALLED_SECONDS) -> None:
+        super().__init__(
+            build_schema(settings),
+            graphql_ide=None,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=timedelta(seconds=INIT_SECONDS),
+            allowed_origins=settings.allowed_origins,
+        )
+        self._serve = DropStalled(self._connection, stalled_seconds)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._serve(scope, receive, send)
+
+    async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(WebSocket(scope, receive, send))
+            return
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _socket(self, socket: WebSocket) -> None:
+        try:
+            context = context_of(socket)
+        except MissionError:
+            await self.reject_websocket(socket)
+        else:
+            await self.run(socket, context=context)
+
+    async def _respond(self, request: Request) -> Response:
+        media = accepted(request.headers.get("accept"))
+        try:
+            if request.method not in _METHODS:
+                raise Refused(405, "GraphQL is served by GET and POST.", {"Allow": "GET, POST"})
+            if _wants_page(request):
+                policy = {"Content-Security-Policy": PAGE_POLICY}
+                return FileResponse(PAGE, media_type="text/html", headers=policy)
+            if media is None:
+                raise Refused(406, f"Accept one of: {', '.join(Media)}.")
+            context = context_of(request)
+            operation = await read_operation(request)
+            if media.streams:
+                return await self._stream(request, operation, context, _TRANSPORTS[media]())
+            return answered(await self._run(request, operation, context), media)
+        except Refused as refusal:
+            error = GraphQLError(refusal.message, extensions={"code": INVALID_REQUEST})
+            return refused(error, media, refusal.status, refusal.headers)
+        except MissionError as error:
+            told = GraphQLError(error.message, extensions={"code": error.code})
+            return refused(told, media, 400)
+
+    async def _run(
+        self, request: Request, operation: Operation, context: Context
+    ) -> ExecutionResult:
+        try:
+            return await self.schema.execute(
+                operation.query,
+                variable_values=operation.variables,
+                context_value=context,
+                operation_name=operation.name,
+                allowed_operation_types=_METHODS[request.method],
+                operation_extensions=operation.extensions,
+            )
+        except InvalidOperationTypeError as error:
+            if error.operation_type is OperationType.SUBSCRIPTION:
+                raise Refused(406, _STREAM_HINT) from None
+            raise Refused(405, "Mutations are sent by POST.", {"Allow": "POST"}) from None
+        except CannotGetOperationTypeError as error:
+            reason = error.as_http_error_reason()
+            unknown = GraphQLError(reason, extensions={"code": INVALID_REQUEST})
+            return PreExecutionError(data=None, errors=[unknown])
+
+    async def _stream(
+        self,
+        request: Request,
+        operation: Operation,
+        context: Context,
+        transport: HTTPStreamTransport,
+    ) -> Response:
+        results = await self.schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.name,
+            allowed_operation_types=_METHODS[request.method] | {OperationType.SUBSCRIPTION},
+            operation_extensions=operation.extensions,
+        )
+
+        async def parts() -> AsyncGenerator[str, None]:
+            async with aclosing(results):
+                async for result in results:
+                    assert isinstance(result, ExecutionResult)  # incremental delivery is off
+                    body: Any = body_of(result)
+                    yield transport.encode_next(body, self.encode_json_string)
+            yield transport.encode_complete()
+
+        merged = merge_stream_with_heartbeat(
+            parts,
+            lambda: transport.heartbeat_message(self.encode_json_string),
+            interval=transport.heartbeat_interval,
+            send_initial_heartbeat=transport.send_initial_heartbeat,
+        )
+        return _Stream(merged(), headers=transport.headers)
+
+    def encode_json(self, data: object) -> str:
+        return orjson.dumps(data).decode()
+
+    def decode_json(self, data: str | bytes) -> object:
+        return orjson.loads(data)
+
+
+class _Stream(StreamingResponse):
+    """Closes its source when the client leaves, rather than when memory is next collected."""
+
+    async def stream_response(self, send: Send) -> None:
+        assert isinstance(self.body_iterator, AsyncGenerator)
+        async with aclosing(self.body_iterator):
+            await super().stream_response(send)
+
+
+def context_of(connection: HTTPConnection) -> Context:
+    """What resolvers are given for one request or WebSocket.
+
+    Raises:
+        MissionError: who calls cannot be told.
+    """
+    state = state_of(connection)
+    return Context(state.node, caller_of(connection), state.plugins)
+
+
+def _wants_page(request: Request) -> bool:
+    return (
+        request.method == "GET"
+        and "query" not in request.query_params
+        and "text/html" in request.headers.get("accept", "")
+    )

@@ -1,0 +1,91 @@
+"""`/`, `/health` and `/ready`: what this server is, whether it lives, whether it can work."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..core.health.result import OverallStatus
+from ..core.version import __version__
+from .state import AppState, Phase, state_of
+
+# A server that drains is alive to the end, and ready for nothing new.
+ALIVE: tuple[Phase, ...] = ("serving", "draining")
+NOT_READY: dict[Phase, str] = {
+    "new": "not started",
+    "starting": "starting",
+    "draining": "shutting down",
+    "stopped": "stopped",
+}
+ANSWERING = ("/", "/health", "/ready")
+
+
+class Started:
+    """ASGI middleware: 503 for everything but what tells of the start, until that is done."""
+
+    def __init__(self, app: ASGIApp, state: AppState) -> None:
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        phase = self._state.phase
+        if phase != "starting" or scope["type"] == "lifespan" or scope["path"] in ANSWERING:
+            await self._app(scope, receive, send)
+            return
+        detail = f"the server is {NOT_READY[phase]}"
+        answer = JSONResponse({"detail": detail}, 503, {"Retry-After": "1"})
+        await answer(scope, receive, send)
+
+
+async def root(_request: Request) -> JSONResponse:
+    """What this server is and where its surfaces are."""
+    return JSONResponse(
+        {
+            "service": "mission-system",
+            "version": __version__,
+            "description": "Runs pip-installable capabilities: journaled, resumable, bounded.",
+            "health": "/health",
+            "ready": "/ready",
+            "api": {
+                "requests": "/api/v1/requests",
+                "request_status": "/api/v1/requests/{pid}/status",
+                "metrics": "/api/v1/metrics",
+            },
+            "websocket": "/ws",
+            "api_docs": "/docs",
+            "governance": "/api/v1/governance/dashboard",
+        }
+    )
+
+
+async def health(request: Request) -> JSONResponse:
+    """Liveness: 200 once started, 500 before."""
+    state = state_of(request)
+    if state.phase not in ALIVE:
+        return _unhealthy(state.phase, 500)
+    result = await state.health_checker.check_liveness()
+    return JSONResponse(result.model_dump(mode="json"))
+
+
+async def ready(request: Request) -> JSONResponse:
+    """Readiness: 200 when healthy or degraded, 503 when unhealthy, starting or shutting down."""
+    state = state_of(request)
+    if state.phase != "serving":
+        return _unhealthy(state.phase, 503)
+    result = await state.health_checker.check_readiness()
+    status = 503 if result.status is OverallStatus.UNHEALTHY else 200
+    return JSONResponse(result.model_dump(mode="json"), status)
+
+
+def _unhealthy(phase: Phase, status: int) -> JSONResponse:
+    message = f"the server is {NOT_READY[phase]}"
+    return JSONResponse({"status": OverallStatus.UNHEALTHY.value, "message": message}, status)
+
+
+routes = [
+    Route("/", root),
+    Route("/health", health),
+    Route("/ready", ready),
+]
