@@ -1,0 +1,95 @@
+"""The documentation says what is so: its samples run, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from graphql import build_schema, parse, validate
+
+from mission_system.core.capabilities import CapabilityRegistry
+from mission_system.core.identity import LOCAL
+from mission_system.core.node import Node
+from mission_system.core.runtime import create_mission_runtime
+from mission_system.core.settings import Settings
+from mission_system.core.tower.process import Envelope
+from mission_system.plugins.loader import load_plugins
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [
+    path
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")]
+    if "node_modules" not in path.parts
+]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+async def test_capability_of_the_readme_loads_asks_and_answers(tmp_path: Path) -> None:
+    (source,) = blocks("python")
+    plugin = types.ModuleType("acme_docs")
+    exec(source, plugin.__dict__)
+    settings = Settings(data=tmp_path)
+    host = load_plugins(settings, [plugin], entry_points=False)
+    assert [report.status for report in host.reports] == ["loaded"]
+    runtime = create_mission_runtime(host.tools, settings=settings, use_mock=True)
+    async with Node(runtime, CapabilityRegistry(host.orchestrators)) as node:
+        request = Envelope(caller=LOCAL, message="How do I pay?")
+        process = (await node.tower.submit_request(request, wait=10)).process
+        assert process is not None
+        assert process.pending is not None
+        assert process.pending.options == ("billing", "setup")
+        process = await node.tower.resume_request(LOCAL, process.pending.id, "billing", wait=10)
+    assert "Invoices are sent on the first." in (process.reply or "")
+
+
+def test_capability_of_the_readme_has_about_twenty_lines() -> None:
+    (source,) = blocks("python")
+    assert len([line for line in source.splitlines() if line.strip()]) <= 24
+
+
+def test_capability_of_the_readme_installs_as_the_readme_says(tmp_path: Path) -> None:
+    (source,), (project,) = blocks("python"), blocks("toml")
+    (tmp_path / "acme_docs.py").write_text(source)
+    (tmp_path / "pyproject.toml").write_text(project)
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    target = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, *install, "--target", str(target), str(tmp_path)], check=True, timeout=100
+    )
+    assert (target / "acme_docs.py").exists()
+    (entry_points,) = target.glob("acme_docs-1.0.dist-info/entry_points.txt")
+    assert entry_points.read_text().split() == ["[mission_system]", "docs", "=", "acme_docs"]
+
+
+def test_graphql_of_the_readme_fits_the_schema() -> None:
+    schema = build_schema((ROOT / "schema.graphql").read_text())
+    for document in blocks("graphql"):
+        assert validate(schema, parse(document)) == []
+
+
+def test_settings_of_the_readme_exist_with_their_defaults() -> None:
+    rows = re.findall(r"^\| (`MISSION_[^|]*) \| ([^|]*) \|", README, re.MULTILINE)
+    assert len(rows) >= 5
+    for names, defaults in rows:
+        for name, default in zip(
+            re.findall(r"MISSION_(\w+)", names), re.findall(r"`([^`]*)`", defaults), strict=True
+        ):
+            value: object = Settings()
+            for part in name.lower().split("__"):
+                value = getattr(value, part)
+            assert str(value) == default
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
