@@ -23,7 +23,7 @@ from mission_system.core.storage.lease import Lease
 
 MISSION = [sys.executable, "-m", "mission_system"]
 TRIALS = Path(__file__).with_name("trials.py")
-SECONDS = 30.0
+SECONDS = 90.0  # a guard against hanging, wide enough for a busy machine
 
 
 @dataclass

@@ -86,7 +86,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(cli: Cli) -> None:
         assert "Traceback" not in server.log.read_text()
         # The client goes on by itself once a server is back, maybe on another port.
         with cli.server():
-            assert cli.process(pid)["state"] == "RUNNING"
+            assert cli.process(pid)["outcome"] is None
             terminal.process.send_signal(signal.SIGINT)
             assert terminal.end()[0] == 130
             assert cli.process(pid)["outcome"] == "CANCELLED"

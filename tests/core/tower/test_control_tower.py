@@ -20,10 +20,18 @@ async def asks(mission: Mission) -> str:
     return await mission.clarify("?")
 
 
-async def leave_after(work, turns: int) -> None:
-    """Call something, and be gone after so many turns of the event loop."""
+TURNS = (*range(30), None)
+
+
+async def leave_after(node, work, turns: int | None) -> None:
+    """Call something, and be gone after so many turns of the event loop; None: as soon as the
+    tower does what cannot be taken back, however fast the machine gets there."""
     task = asyncio.create_task(work)
-    for _ in range(turns):
+    if turns is None:
+        async with asyncio.timeout(10):
+            while not node.tower._accepting:
+                await asyncio.sleep(0)
+    for _ in range(turns or 0):
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -41,9 +49,9 @@ async def test_request_whose_sender_leaves_at_any_moment_is_not_left_half_done(
     start_node, ann
 ) -> None:
     node = await start_node(echo)
-    for turns in range(30):
+    for turns in TURNS:
         request = Envelope(caller=ann, message=str(turns), request_id=f"r{turns}")
-        await leave_after(node.tower.submit_request(request), turns)
+        await leave_after(node, node.tower.submit_request(request), turns)
     processes = await settled(node, ann)
     assert processes
     assert {process.outcome for process in processes} == {Outcome.COMPLETED}
@@ -51,9 +59,9 @@ async def test_request_whose_sender_leaves_at_any_moment_is_not_left_half_done(
 
 async def test_answer_whose_sender_leaves_at_any_moment_is_not_lost(start_node, send, ann) -> None:
     node = await start_node(OrchestratorSpec("asks", asks, max_concurrent=50))
-    for turns in range(30):
+    for turns in TURNS:
         question = (await send(node)).pending.id
-        await leave_after(node.tower.resume_request(ann, question, "A"), turns)
+        await leave_after(node, node.tower.resume_request(ann, question, "A"), turns)
     for process in await settled(node, ann):
         waits = process.state is ProcessState.WAITING
         assert waits is (process.pending is not None)
@@ -68,9 +76,9 @@ async def test_cancellation_whose_sender_leaves_at_any_moment_stops_the_run(
         return "never"
 
     node = await start_node(OrchestratorSpec("stuck", stuck, max_concurrent=50))
-    for turns in range(30):
+    for turns in TURNS:
         process = await send(node, wait=None)
-        await leave_after(node.tower.cancel_request(ann, process.pid), turns)
+        await leave_after(node, node.tower.cancel_request(ann, process.pid), turns)
     async with asyncio.timeout(10):
         while node.tower._accepting:
             await asyncio.sleep(0)
