@@ -51,6 +51,7 @@ def create_app(
     host = load_plugins(settings, plugins)
     runtime = _runtime(settings, host)
     node = Node(runtime, CapabilityRegistry(host.orchestrators, settings.default_capability))
+    _warn_of_unknown_names(runtime, node.capabilities)
     state = AppState(settings, host, node)
     graphql = GraphQLView(settings)
     app = Starlette(
@@ -83,6 +84,24 @@ def _runtime(settings: Settings, host: PluginHost) -> MissionRuntime:
                 # The name of a provider of the server's own: the rest of the plugin serves.
                 log.error("llm.provider_refused", provider=name, reason=str(error))
     return runtime
+
+
+def _warn_of_unknown_names(runtime: MissionRuntime, capabilities: CapabilityRegistry) -> None:
+    """Say at the start what each request would run into; what needs neither name is served."""
+    settings, factory = runtime.settings, runtime.llm_provider_factory
+    if isinstance(factory, LLMFactory) and settings.llm_provider not in factory:
+        log.warning(
+            "settings.unknown_llm_provider",
+            provider=settings.llm_provider,
+            fix=f"set MISSION_LLM_PROVIDER to one of: {', '.join(factory)}",
+        )
+    names = [spec.name for spec in capabilities]
+    if settings.default_capability not in names:
+        log.warning(
+            "settings.unknown_default_capability",
+            capability=settings.default_capability,
+            fix=f"set MISSION_DEFAULT_CAPABILITY to one of: {', '.join(names)}",
+        )
 
 
 def _middleware(state: AppState) -> list[Middleware]:

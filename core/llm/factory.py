@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -47,6 +47,10 @@ class LLMFactory:
         """Whether a provider of that name is registered; making it may still fail."""
         return name in self._makers
 
+    def __iter__(self) -> Iterator[str]:
+        """The names of the registered providers, in order."""
+        return iter(sorted(self._makers))
+
     def __call__(self, role: str) -> LLMProvider:
         """The provider for a role: today the same one for all, named by `settings.llm_provider`.
 
@@ -60,7 +64,7 @@ class LLMFactory:
 
     def _make(self, name: str, role: str) -> LLMProvider:
         if name not in self._makers:
-            choices = ", ".join(sorted(self._makers))
+            choices = ", ".join(self)
             raise LLMError(
                 "unavailable",
                 f"no LLM provider '{name}' (asked for role '{role}'); set MISSION_LLM_PROVIDER to "

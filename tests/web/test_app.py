@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
+from structlog.testing import capture_logs
 
 from mission_system import Mission, OrchestratorSpec, PluginContext, hookimpl
 from mission_system.core.identity import LOCAL
@@ -307,3 +308,23 @@ async def test_a_drained_server_does_not_wait_for_its_work_again(
         monkeypatch.setattr(tower, "stop", counted)
         await state(app).node.drain()
     assert len(stops) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "event", "choice"),
+    [
+        ("llm_provider", "settings.unknown_llm_provider", "mock"),
+        ("default_capability", "settings.unknown_default_capability", "assistant"),
+    ],
+)
+def test_a_name_that_nobody_has_is_told_of_at_the_start(
+    tmp_path: Path, setting: str, event: str, choice: str
+) -> None:
+    with capture_logs() as logs:
+        create_app(settings(tmp_path, **{setting: "nobody"}))
+    [told] = [log for log in logs if log["event"] == event]
+    assert "nobody" in told.values()
+    assert choice in told["fix"]
+    with capture_logs() as logs:
+        create_app(settings(tmp_path))
+    assert event not in [log["event"] for log in logs]
