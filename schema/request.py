@@ -150,6 +150,24 @@ CancelProcessResult = Annotated[
 ]
 
 
+@strawberry.input(description="Which process to try again.")
+class ResumeProcessInput:
+    process_id: strawberry.ID = strawberry.field(
+        description="`Process.id`, `Process.pid` or `Process.requestId`."
+    )
+
+
+@strawberry.type(description="The process is in line again.")
+class ResumeProcessPayload:
+    process: Process = strawberry.field(description="The process, ready to run.")
+
+
+ResumeProcessResult = Annotated[
+    ResumeProcessPayload | Errors,
+    strawberry.union("ResumeProcessResult", description="The process, or why it stays blocked."),
+]
+
+
 @strawberry.type
 class RequestMutations:
     @mutation("Store a message and have a capability answer it.")
@@ -229,6 +247,20 @@ class RequestMutations:
             checked("reason", input.reason, longest=MAX_ID),
         )
         return CancelProcessPayload(process=Process.of(record))
+
+    @mutation(
+        "Try a process again that is blocked by `missing_capability` or `diverged`, once what it"
+        " needs is served again. Each start of the server does so too."
+    )
+    async def resume_process(
+        self,
+        info: Info,
+        input: Annotated[ResumeProcessInput, strawberry.argument(description="The process.")],
+    ) -> ResumeProcessResult:
+        context = info.context
+        pid = key_of(input.process_id, "Process")
+        record = await context.node.tower.resume_process(context.caller, pid)
+        return ResumeProcessPayload(process=Process.of(record))
 
 
 async def _answer(

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import orjson
 import structlog
 
 from ..capabilities import CapabilityRegistry
-from ..chat.records import Page, Session
+from ..chat.records import Session
 from ..chat.service import ChatService
 from ..chat.text import MAX_ID, MAX_MESSAGE, checked
 from ..clock import SECOND, now, to_datetime
-from ..errors import InvalidInput, MissionError, NotFound, Unavailable
+from ..errors import Conflict, InvalidInput, MissionError, NotFound, Unavailable
 from ..events.log import EventLog
 from ..identity import Caller, new_id
 from ..runtime import MissionRuntime
 from .dispatch import LocalDispatcher, job_of
-from .journal import list_steps
 from .process import (
     Envelope,
     Interrupt,
@@ -28,14 +27,13 @@ from .process import (
     ProcessControlBlock,
     ProcessState,
     SchedulingPriority,
-    Step,
     Usage,
 )
 from .resolution import Resolver
 from .runner import Runner, Start
 from .scheduler import Job, Scheduler
-from .store import ProcessStore
 from .transitions import Transitions
+from .views import Views
 from .watchers import Watcher, Watchers
 
 MAX_CONTEXT = 64 * 1024  # bytes of JSON
@@ -45,7 +43,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class ControlTower:
+class ControlTower(Views):
     """Submits, resumes, cancels and shows processes; every method sees the caller's own only."""
 
     def __init__(
@@ -55,12 +53,11 @@ class ControlTower:
         chat: ChatService,
         events: EventLog,
     ) -> None:
+        super().__init__(runtime.persistence)
         settings = runtime.settings
         self._runtime = runtime
-        self._persistence = runtime.persistence
         self._capabilities = capabilities
         self._chat = chat
-        self._store = ProcessStore(runtime.persistence)
         self._watchers = Watchers()
         self._runner = Runner(runtime, capabilities, chat, events, self._watchers.tell)
         self._transitions = Transitions(runtime, chat, events)
@@ -85,6 +82,9 @@ class ControlTower:
         lost = await self._store.unfinished(ProcessState.RUNNING)
         reason = "server_stopped"
         await asyncio.gather(*(self._transitions.recover(each.pid, reason) for each in lost))
+        served = [each for each in await self._store.retriable() if self._serves(each)]
+        reason = "server_started"
+        await asyncio.gather(*(self._transitions.unblock(each.pid, reason) for each in served))
         for process in await self._store.unfinished(ProcessState.READY):
             self._enqueue(process)
         self._expiring = asyncio.create_task(self._expire(), name="tower-expiry")
@@ -183,7 +183,9 @@ class ControlTower:
             InvalidInput: not an answer to it; the question stays open.
         """
         self._check_open()
-        interrupt = await self._resolver.find(caller, interrupt_id, kind)
+        interrupt = await self.get_interrupt(caller, interrupt_id)
+        if kind is not None and interrupt.kind is not kind:
+            raise NotFound("interrupt", interrupt_id)
         with self._watchers.watching(interrupt.pid) as watcher:
             process = await self._accept(self._resume(interrupt, answer))
             return await self._await(watcher, process, wait)
@@ -200,50 +202,29 @@ class ControlTower:
         pid = (await self.get(caller, pid)).pid
         return await self._accept(self._cancel(pid, reason))
 
+    async def resume_process(self, caller: Caller, pid: str) -> ProcessControlBlock:
+        """Try a process again that is blocked for want of the version it started with.
+
+        A server does this by itself once, when it starts.
+
+        Raises:
+            NotFound: the process is not the caller's.
+            Conflict: it is not blocked so, or what it needs is still not served here.
+        """
+        self._check_open()
+        process = await self.get(caller, pid)
+        if process.is_retriable and not self._serves(process):
+            raise Conflict(
+                f"capability '{process.capability}' version {process.version} is not served here;"
+                " install it and restart"
+            )
+        return await self._accept(self._unblock(process))
+
     async def wait(self, caller: Caller, pid: str, timeout: float) -> ProcessControlBlock:
         """The process once it is settled, or as it is after `timeout` seconds."""
         with self._watchers.watching((await self.get(caller, pid)).pid) as watcher:
             process = await self.get(caller, pid)
             return process if process.settled else await self._await(watcher, process, timeout)
-
-    # views
-
-    async def get(self, caller: Caller, pid: str) -> ProcessControlBlock:
-        """By pid or request id."""
-        process = await self._store.find(caller.user_id, pid)
-        if process is None:
-            raise NotFound("process", pid)
-        return process
-
-    async def get_many(self, caller: Caller, pids: Sequence[str]) -> dict[str, ProcessControlBlock]:
-        """Those of `pids` that are the caller's, by pid."""
-        return await self._store.find_many(caller.user_id, pids)
-
-    async def list_processes(
-        self,
-        caller: Caller,
-        *,
-        session_id: str | None = None,
-        first: int = 50,
-        after: str | None = None,
-    ) -> Page[ProcessControlBlock]:
-        """Newest first; of one session, or of all."""
-        return await self._store.list_processes(caller.user_id, session_id, first, after)
-
-    async def steps(self, caller: Caller, pid: str) -> list[Step]:
-        """The timeline of a process: its journaled steps in the order in which they began."""
-        return await list_steps(self._persistence, (await self.get(caller, pid)).pid)
-
-    async def get_interrupt(self, caller: Caller, interrupt_id: str) -> Interrupt:
-        """A question to the caller, open or not."""
-        return await self._resolver.find(caller, interrupt_id, None)
-
-    async def pending_interrupts(
-        self, caller: Caller, *, first: int = 50, after: str | None = None
-    ) -> list[Interrupt]:
-        """Questions that wait for the caller, oldest first; those asked after the one of the id
-        `after`, which itself may have been answered since."""
-        return await self._store.pending(caller.user_id, first, after)
 
     # units, and what must follow them
 
@@ -274,6 +255,13 @@ class ControlTower:
         if resolved.wakes:
             self._enqueue(resolved.process)
         return resolved.process
+
+    async def _unblock(self, process: ProcessControlBlock) -> ProcessControlBlock:
+        ready = await self._transitions.unblock(process.pid, "resumed")
+        if ready is None:
+            raise Conflict(f"process {process.pid} is not blocked by its capability")
+        self._enqueue(ready)
+        return ready
 
     async def _cancel(self, pid: str, reason: str) -> ProcessControlBlock:
         process = await self._transitions.cancel(pid, reason)
@@ -315,6 +303,9 @@ class ControlTower:
         spec = self._capabilities.find(process.capability, process.version)
         limit = spec.max_concurrent if spec else 1
         self._dispatcher.enqueue(job_of(process, limit))
+
+    def _serves(self, process: ProcessControlBlock) -> bool:
+        return self._capabilities.find(process.capability, process.version) is not None
 
     async def _expire(self) -> None:
         """Ends questions whose time is up, for as long as the tower is open."""

@@ -38,6 +38,10 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+RETRIABLE = ("missing_capability", "diverged")
+"""Reasons of a blocked process that another version of a capability can mend."""
+
+
 class InterruptKind(StrEnum):
     CLARIFICATION = "clarification"
     CONFIRMATION = "confirmation"
@@ -153,6 +157,11 @@ class ProcessControlBlock:
     def pending(self) -> Interrupt | None:
         """The interrupt to answer next, or None."""
         return self.interrupts[0] if self.interrupts else None
+
+    @property
+    def is_retriable(self) -> bool:
+        """Whether it is blocked by what a deployment may have mended since."""
+        return self.state is ProcessState.BLOCKED and self.reason in RETRIABLE
 
     @property
     def settled(self) -> bool:

@@ -9,16 +9,15 @@ import orjson
 
 from ..chat.service import ChatService
 from ..clock import Micros, from_datetime, now
-from ..errors import Conflict, NotFound
+from ..errors import Conflict
 from ..events.event import NewEvent
 from ..events.log import EventLog
-from ..identity import Caller
 from ..storage.persistence import Persistence, Transaction
 from .codec import expired_error
 from .interrupts import accept
 from .journal import Record, store_record
 from .process import Interrupt, InterruptKind, InterruptStatus, ProcessControlBlock, ProcessState
-from .store import find_in_unit, interrupt_from, moved, save_state
+from .store import find_in_unit, moved, save_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +36,6 @@ class Resolver:
         self._persistence = persistence
         self._chat = chat
         self._events = events
-
-    async def find(
-        self, caller: Caller, interrupt_id: str, kind: InterruptKind | None
-    ) -> Interrupt:
-        """A question to this caller, in whatever state. Raises NotFound."""
-        row = await self._persistence.fetch_one(
-            "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id"
-            " WHERE i.id = ? AND i.user_id = ?",
-            (interrupt_id, caller.user_id),
-        )
-        interrupt = interrupt_from(row) if row is not None else None
-        if interrupt is None or (kind is not None and interrupt.kind is not kind):
-            raise NotFound("interrupt", interrupt_id)
-        return interrupt
 
     async def answer(self, interrupt: Interrupt, text: str) -> Resolved:
         """Accept an answer.

@@ -15,6 +15,7 @@ from ..events.event import NewEvent
 from ..storage.persistence import Persistence, Row, Transaction
 from . import lifecycle
 from .process import (
+    RETRIABLE,
     Interrupt,
     InterruptKind,
     InterruptStatus,
@@ -79,6 +80,21 @@ class ProcessStore:
             _PROCESSES + " WHERE p.state = ? ORDER BY p.message_id", (state,)
         )
         return [process_from(row) for row in rows]
+
+    async def retriable(self) -> list[ProcessControlBlock]:
+        """Every process that is blocked for want of a capability, whoever's."""
+        marks = ", ".join("?" * len(RETRIABLE))
+        rows = await self._persistence.fetch_all(
+            f"{_PROCESSES} WHERE p.state = ? AND p.reason IN ({marks}) ORDER BY p.message_id",
+            (ProcessState.BLOCKED, *RETRIABLE),
+        )
+        return [process_from(row) for row in rows]
+
+    async def find_interrupt(self, user_id: str, interrupt_id: str) -> Interrupt | None:
+        row = await self._persistence.fetch_one(
+            _INTERRUPTS + "i.id = ? AND i.user_id = ?", (interrupt_id, user_id)
+        )
+        return interrupt_from(row) if row else None
 
     async def pending(self, user_id: str, first: int, after: str | None = None) -> list[Interrupt]:
         """Open questions to this user, oldest first; those asked after the question `after`."""

@@ -93,6 +93,11 @@ class Transitions:
         """A process whose run was lost, with its server or for another `reason`, is ready again."""
         await self._persistence.write(lambda tx: self._recover(tx, pid, reason))
 
+    async def unblock(self, pid: str, reason: str) -> ProcessControlBlock | None:
+        """A process whose capability is to be tried again is ready; None when it is not blocked
+        for want of one any more."""
+        return await self._persistence.write(lambda tx: self._unblock(tx, pid, reason))
+
     async def _claim(self, tx: Transaction, pid: str) -> Start | None:
         found = await find_in_unit(tx, pid)
         if found is None or found[0].state is not ProcessState.READY:
@@ -141,6 +146,17 @@ class Transitions:
         process, changed = moved(before, ProcessState.READY, reason)
         await save_state(tx, process, before.state, before.epoch)
         await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
+
+    async def _unblock(self, tx: Transaction, pid: str, reason: str) -> ProcessControlBlock | None:
+        found = await find_in_unit(tx, pid)
+        if found is None or not found[0].is_retriable:
+            return None
+        before, row = found
+        process, changed = moved(before, ProcessState.READY, reason, error=None)
+        process = replace(process, reason=None)
+        await save_state(tx, process, before.state, before.epoch)
+        await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
+        return process
 
 
 async def _refuse_known_request(tx: Transaction, envelope: Envelope) -> None:

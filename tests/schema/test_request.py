@@ -56,6 +56,15 @@ mutation Cancel($input: CancelProcessInput!) {
   }
 }
 """
+RESUME = """
+mutation Resume($input: ResumeProcessInput!) {
+  resumeProcess(input: $input) {
+    __typename
+    ... on ResumeProcessPayload { process { pid state reason error } }
+    ... on Error { code message }
+  }
+}
+"""
 
 
 async def refused(client: Client, **given: object) -> Json:
@@ -334,6 +343,28 @@ async def test_cancelling_nothing_is_not_found_and_a_bad_reason_refused(client: 
     assert gone["cancelProcess"]["__typename"] == "NotFound"
     bad = await client.data(CANCEL, input={"processId": "none", "reason": ""})
     assert bad["cancelProcess"]["field"] == "reason"
+
+
+async def test_a_blocked_process_is_resumed_by_its_user_only(client: Client, node: Node) -> None:
+    async def fickle(mission: Mission) -> str:
+        await mission.step(name, asyncio.sleep, 0)
+        return await mission.clarify("go on?")
+
+    name = "old"
+    node.capabilities.register(OrchestratorSpec("fickle", fickle))
+    process = (await client.send("hello", capability="fickle"))["process"]
+    name = "new"
+    await answer(client, process["interrupts"][0]["id"], "yes")
+    name = "old"
+    given = {"processId": process["id"]}
+    strange = (await client.called("eve").data(RESUME, input=given))["resumeProcess"]
+    assert strange["__typename"] == "NotFound"
+    resumed = (await client.data(RESUME, input=given))["resumeProcess"]["process"]
+    assert resumed == {"pid": process["pid"], "state": "READY", "reason": None, "error": None}
+    ended = await node.tower.wait(client.caller, process["pid"], 10)
+    assert ended.reply == "yes"
+    again = (await client.data(RESUME, input=given))["resumeProcess"]
+    assert again["__typename"] == "Conflict"
 
 
 async def test_an_error_that_is_no_member_comes_as_a_graphql_error(

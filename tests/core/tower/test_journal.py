@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from mission_system.core.capabilities import OrchestratorSpec
-from mission_system.core.errors import LLMError, ToolFailed
+from mission_system.core.errors import Conflict, LLMError, NotFound, ToolFailed
+from mission_system.core.identity import Caller
 from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest, LLMUsage
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.codec import StepError
@@ -209,9 +210,11 @@ async def test_large_output_survives(start_node, send, ann) -> None:
 async def test_changed_orchestrator_blocks_naming_both_steps_and_a_fix_resumes_it(
     start_node, send, ann
 ) -> None:
+    calls: list[str] = []
+
     def spec(name: str) -> OrchestratorSpec:
         async def work(mission: Mission) -> str:
-            await mission.step(name, asyncio.sleep, 0)
+            await mission.step(name, calls.append, name)
             return await mission.clarify("go on?")
 
         return OrchestratorSpec("work", work)
@@ -225,9 +228,16 @@ async def test_changed_orchestrator_blocks_naming_both_steps_and_a_fix_resumes_i
     assert "'old'" in (blocked.error or "")
     assert "'new'" in (blocked.error or "")
     assert changed.tower.depth[0] == 0
+    await changed.stop()
+    fixed = await start_node(spec("old"))
+    process = await fixed.tower.wait(ann, process.pid, 10)
+    assert (process.reply, process.reason, process.error) == ("go", None, None)
+    assert calls == ["old"]
 
 
-async def test_capability_that_is_gone_blocks_its_processes(start_node, send, ann) -> None:
+async def test_capability_that_is_gone_blocks_its_processes_until_it_is_back(
+    start_node, send, ann
+) -> None:
     async def work(mission: Mission) -> str:
         return await mission.clarify("go on?")
 
@@ -241,6 +251,49 @@ async def test_capability_that_is_gone_blocks_its_processes(start_node, send, an
     blocked = await replayed(node, send, ann, process)
     assert (blocked.state, blocked.reason) == (ProcessState.BLOCKED, "missing_capability")
     assert "'work' version 1" in (blocked.error or "")
+    with pytest.raises(Conflict, match="not served here"):
+        await node.tower.resume_process(ann, process.pid)
+    await node.stop()
+    node = await start_node(other)
+    assert (await node.tower.get(ann, process.pid)).state is ProcessState.BLOCKED
+    await node.stop()
+    node = await start_node(work)
+    assert (await node.tower.wait(ann, process.pid, 10)).reply == "go"
+
+
+async def test_blocked_process_is_resumed_on_demand_exactly_once(start_node, send, ann) -> None:
+    async def work(mission: Mission) -> str:
+        await mission.step(name, asyncio.sleep, 0)
+        return await mission.clarify("go on?")
+
+    name = "old"
+    node = await start_node(work)
+    process = await send(node)
+    name = "new"
+    blocked = await replayed(node, send, ann, process)
+    assert blocked.reason == "diverged"
+    again = await node.tower.resume_process(ann, process.pid)
+    assert (again.state, again.reason, again.error) == (ProcessState.READY, None, None)
+    assert (await node.tower.wait(ann, process.pid, 10)).state is ProcessState.BLOCKED
+    name = "old"
+    results = await asyncio.gather(
+        *(node.tower.resume_process(ann, process.pid) for _ in range(5)), return_exceptions=True
+    )
+    assert sorted(type(each).__name__ for each in results) == [
+        *["Conflict"] * 4,
+        "ProcessControlBlock",
+    ]
+    assert (await node.tower.wait(ann, process.pid, 10)).reply == "go"
+    with pytest.raises(Conflict):
+        await node.tower.resume_process(ann, process.pid)
+    with pytest.raises(NotFound):
+        await node.tower.resume_process(Caller("eve"), process.pid)
+    moves = [
+        (event.payload["to"], event.payload.get("reason"))
+        async for event in node.events.follow_process(ann, process.pid)
+        if event.type == "process.state_changed"
+    ]
+    assert moves.count(("ready", "resumed")) == 2
 
 
 async def test_process_keeps_the_version_it_started_with(start_node, send, ann) -> None:

@@ -1,0 +1,61 @@
+"""What is seen of processes and their questions, each caller's own only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..chat.records import Page
+from ..errors import NotFound
+from ..identity import Caller
+from ..storage.persistence import Persistence
+from .journal import list_steps
+from .process import Interrupt, ProcessControlBlock, Step
+from .store import ProcessStore
+
+
+class Views:
+    """The reading half of the Control Tower."""
+
+    def __init__(self, persistence: Persistence) -> None:
+        self._persistence = persistence
+        self._store = ProcessStore(persistence)
+
+    async def get(self, caller: Caller, pid: str) -> ProcessControlBlock:
+        """By pid or request id."""
+        process = await self._store.find(caller.user_id, pid)
+        if process is None:
+            raise NotFound("process", pid)
+        return process
+
+    async def get_many(self, caller: Caller, pids: Sequence[str]) -> dict[str, ProcessControlBlock]:
+        """Those of `pids` that are the caller's, by pid."""
+        return await self._store.find_many(caller.user_id, pids)
+
+    async def list_processes(
+        self,
+        caller: Caller,
+        *,
+        session_id: str | None = None,
+        first: int = 50,
+        after: str | None = None,
+    ) -> Page[ProcessControlBlock]:
+        """Newest first; of one session, or of all."""
+        return await self._store.list_processes(caller.user_id, session_id, first, after)
+
+    async def steps(self, caller: Caller, pid: str) -> list[Step]:
+        """The timeline of a process: its journaled steps in the order in which they began."""
+        return await list_steps(self._persistence, (await self.get(caller, pid)).pid)
+
+    async def get_interrupt(self, caller: Caller, interrupt_id: str) -> Interrupt:
+        """A question to the caller, open or not."""
+        interrupt = await self._store.find_interrupt(caller.user_id, interrupt_id)
+        if interrupt is None:
+            raise NotFound("interrupt", interrupt_id)
+        return interrupt
+
+    async def pending_interrupts(
+        self, caller: Caller, *, first: int = 50, after: str | None = None
+    ) -> list[Interrupt]:
+        """Questions that wait for the caller, oldest first; those asked after the one of the id
+        `after`, which itself may have been answered since."""
+        return await self._store.pending(caller.user_id, first, after)
