@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,12 +13,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from mission_system.core.storage.lease import Lease
 
@@ -84,15 +88,12 @@ class Cli:
 
     @contextlib.contextmanager
     def server(self, *arguments: str) -> Iterator[Server]:
-        log = (self.folder / "server.log").open("w+")
-        process = self.start("serve", "--port", "0", *arguments, stdout=log, stderr=log)
+        """A server that has started; left, none of its processes runs any more."""
+        server = Server(self, arguments)
         try:
-            yield Server(process, self.folder / "server.log", self._url(process))
+            yield server.start()
         finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait(SECONDS)
-            log.close()
+            server.kill()
 
     @contextlib.contextmanager
     def at_terminal(self, *arguments: str) -> Iterator[Terminal]:
@@ -114,46 +115,44 @@ class Cli:
         assert holder is not None
         assert holder.url is not None
         query = "query($id: ID!) { process(id: $id) { state outcome } }"
-        process: dict[str, Any] = post(holder.url, query, {"id": pid})["process"]
+        process: dict[str, Any] = asyncio.run(execute(holder.url, query, id=pid))["process"]
         return process
 
-    def _url(self, process: subprocess.Popen[str]) -> str:
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
-            holder = Lease.read(self.data)
-            if holder is not None and holder.url is not None:
-                return holder.url
-            time.sleep(0.02)
-        log = (self.folder / "server.log").read_text()
-        raise AssertionError(f"no server on {self.data}, exit code {process.poll()}: {log}")
 
-
-@dataclass
 class Server:
-    process: subprocess.Popen[str]
-    log: Path
-    url: str
+    """`mission serve` on the data folder of a command line; killed and started again as a test
+    likes. It takes any free port, another one at each start."""
 
-    @property
-    def events(self) -> list[str]:
-        """What the log tells of, line by line."""
-        return [json.loads(line)["event"] for line in self.log.read_text().splitlines()]
+    def __init__(self, cli: Cli, arguments: tuple[str, ...]) -> None:
+        self._cli = cli
+        self._arguments = arguments
+        self.process: subprocess.Popen[str]
+        self.log = cli.folder / "server.log"
+        self.url = ""
 
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=SECONDS) as answer:
-            return json.load(answer)
+    def spawn(self) -> None:
+        """Begin to start."""
+        with self.log.open("a") as log:
+            arguments = ("serve", "--port", "0", *self._arguments)
+            self.process = self._cli.start(*arguments, stdout=log, stderr=log)
 
-    def execute(self, query: str) -> dict[str, Any]:
-        """The `data` of a GraphQL operation."""
-        return post(self.url, query, {})
+    def start(self) -> Self:
+        """Returns once it serves."""
+        self.spawn()
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            holder = Lease.read(self._cli.data)
+            if holder and holder.url and holder.pid == self.process.pid:
+                self.url = holder.url
+                return self
+            time.sleep(0.02)
+        code, log = self.process.poll(), self.log.read_text()
+        raise AssertionError(f"no server on {self._cli.data}, exit code {code}: {log}")
 
-    @contextlib.contextmanager
-    def stream(self, query: str, variables: dict[str, Any]) -> Iterator[Iterator[bytes]]:
-        """The lines of a subscription, as server-sent events."""
-        with urllib.request.urlopen(
-            _request(self.url, query, variables, "text/event-stream"), timeout=SECONDS
-        ) as answer:
-            yield iter(answer)
+    def kill(self) -> None:
+        """As a power cut would: no signal handler, no flush."""
+        self.process.kill()
+        self.process.wait(SECONDS)
 
     def ask_to_stop(self) -> None:
         """Returns when it says that it stops."""
@@ -167,6 +166,55 @@ class Server:
         """Ask it to stop; its exit code."""
         self.process.send_signal(number)
         return self.process.wait(SECONDS)
+
+    @property
+    def events(self) -> list[str]:
+        """What the log tells of, line by line."""
+        return [json.loads(line)["event"] for line in self.log.read_text().splitlines()]
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=SECONDS) as answer:
+            return json.load(answer)
+
+    async def execute(self, query: str, user: str = "ann", **variables: Any) -> dict[str, Any]:
+        """The `data` of a query or mutation."""
+        return await execute(self.url, query, user, **variables)
+
+    @contextlib.contextmanager
+    def stream(self, query: str, **variables: Any) -> Iterator[Iterator[str]]:
+        """The lines of a subscription, as server-sent events."""
+        body = {"query": query, "variables": variables}
+        headers = {"Accept": "text/event-stream", "X-Mission-User": "ann"}
+        url = f"{self.url}/graphql"
+        with httpx.stream("POST", url, json=body, headers=headers, timeout=SECONDS) as answer:
+            yield answer.iter_lines()
+
+    @contextlib.asynccontextmanager
+    async def subscribe(
+        self, query: str, user: str = "ann", **variables: Any
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """The results of a subscription over graphql-transport-ws, until left or cut off."""
+        async with connect(
+            self.url.replace("http", "ws") + "/graphql",
+            subprotocols=[Subprotocol("graphql-transport-ws")],
+            additional_headers={"X-Mission-User": user},
+        ) as socket:
+            await socket.send(json.dumps({"type": "connection_init"}))
+            assert json.loads(await socket.recv())["type"] == "connection_ack"
+            payload = {"query": query, "variables": variables}
+            await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
+
+            async def results() -> AsyncIterator[dict[str, Any]]:
+                while True:
+                    message = json.loads(await socket.recv())
+                    assert message["type"] in ("next", "complete", "ping"), message
+                    if message["type"] == "complete":
+                        return
+                    if message["type"] == "next":
+                        assert "errors" not in message["payload"], message
+                        yield message["payload"]["data"]
+
+            yield results()
 
 
 @dataclass
@@ -208,20 +256,24 @@ class Terminal:
             return ""
 
 
-def post(url: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-    """The `data` of a GraphQL operation."""
-    request = _request(url, query, variables, "application/json")
-    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-        data: dict[str, Any] = json.load(answer)["data"]
+async def execute(
+    url: str, query: str, user: str | None = None, **variables: Any
+) -> dict[str, Any]:
+    """The `data` of a query or mutation. `user` None is the person at this machine.
+
+    Raises:
+        httpx.HTTPError: no answer, or none of a server that serves.
+    """
+    headers = {} if user is None else {"X-Mission-User": user}
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
+        answer = await client.post(
+            f"{url}/graphql", json={"query": query, "variables": variables}, headers=headers
+        )
+    answer.raise_for_status()
+    body = answer.json()
+    assert "errors" not in body, body
+    data: dict[str, Any] = body["data"]
     return data
-
-
-def _request(
-    url: str, query: str, variables: dict[str, Any], accept: str
-) -> urllib.request.Request:
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    headers = {"Content-Type": "application/json", "Accept": accept}
-    return urllib.request.Request(f"{url}/graphql", body, headers)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -97,7 +98,7 @@ def test_a_request_that_waits_hears_where_it_stands_when_the_server_stops(cli: C
     send = """mutation { sendMessage(input: {text: "x", capability: "hang"}) {
         ... on SendMessagePayload { process { state outcome } } } }"""
     with cli.server() as server, ThreadPoolExecutor() as threads:
-        answer = threads.submit(server.execute, send)
+        answer = threads.submit(asyncio.run, server.execute(send))
         with cli.at_terminal("ask", "x", "--capability", "hang") as terminal:
             terminal.process_at("- hang")  # sent later, so the first one waits by now
             assert server.stop() == 0
@@ -106,15 +107,15 @@ def test_a_request_that_waits_hears_where_it_stands_when_the_server_stops(cli: C
 
 def test_an_open_stream_ends_in_good_order_when_the_server_stops(cli: Cli) -> None:
     with cli.server() as server:
-        server.execute('mutation { sendMessage(input: {text: "x"}) { __typename } }')
-        session = server.execute("{ sessions { nodes { sessionId } } }")["sessions"]["nodes"][0]
+        asyncio.run(server.execute('mutation { sendMessage(input: {text: "x"}) { __typename } }'))
+        found = asyncio.run(server.execute("{ sessions { nodes { sessionId } } }"))
         follow = """subscription($sessionId: ID!) {
             sessionEvents(sessionId: $sessionId, after: "") { type } }"""
-        with server.stream(follow, session) as lines:
-            while b"process.completed" not in next(lines):
+        with server.stream(follow, **found["sessions"]["nodes"][0]) as lines:
+            while "process.completed" not in next(lines):
                 pass
             assert server.stop() == 0
-            assert b"process" not in b"".join(lines)  # read to a proper end
+            assert "process" not in "".join(lines)  # read to a proper end
         assert "Traceback" not in server.log.read_text()
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+
+if TYPE_CHECKING:
+    from ..conftest import Cli, Server
 
 PLUGIN = '''
 import asyncio, pathlib
@@ -81,6 +85,13 @@ mutation ($id: ID!) {
 """
 
 
+@pytest.fixture
+def server(cli: Cli) -> Iterator[Server]:
+    cli.install("tested", PLUGIN)
+    with cli.server() as server:
+        yield server
+
+
 class Subscriber:
     """Reads a session's events, and goes on from its cursor when it is cut off."""
 
@@ -90,7 +101,7 @@ class Subscriber:
         self.events: list[dict[str, Any]] = []
         self.connected = asyncio.Event()
 
-    async def read(self, server: Any, until: str) -> None:
+    async def read(self, server: Server, until: str) -> None:
         variables = {"session": self.session, "after": self.cursor}
         async with server.subscribe(EVENTS, **variables) as results:
             self.connected.set()
@@ -102,7 +113,7 @@ class Subscriber:
                     return
 
 
-async def begin(server: Any, capability: str, trace: Path) -> tuple[str, str]:
+async def begin(server: Server, capability: str, trace: Path) -> tuple[str, str]:
     session = (await server.execute(CREATE))["createSession"]["session"]["id"]
     variables = {"session": session, "text": str(trace), "capability": capability}
     sent = (await server.execute(SEND, **variables))["sendMessage"]
@@ -122,11 +133,10 @@ async def until_traced(trace: Path, line: str) -> None:
 
 @pytest.mark.parametrize("killed_in", [(3,), (1, 2, 5)])
 async def test_killed_server_completes_its_work_and_repeats_no_finished_step(
-    make_server, tmp_path: Path, killed_in: tuple[int, ...]
+    server: Server, tmp_path: Path, killed_in: tuple[int, ...]
 ) -> None:
     trace = tmp_path / "trace"
     open_gates(trace, *{1, 2, 3, 4, 5} - set(killed_in))
-    server = make_server(PLUGIN).start()
     session, pid = await begin(server, "five", trace)
     subscriber = Subscriber(session)
     for number in killed_in:
@@ -164,10 +174,9 @@ async def test_killed_server_completes_its_work_and_repeats_no_finished_step(
     assert told["tool.completed", None] == 5
 
 
-async def test_answer_after_a_kill_resumes_the_process(make_server, tmp_path: Path) -> None:
+async def test_answer_after_a_kill_resumes_the_process(server: Server, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     open_gates(trace, 1, 2, 3, 4, 5)
-    server = make_server(PLUGIN).start()
     session, pid = await begin(server, "asks", trace)
     await Subscriber(session).read(server, "interrupt.raised")
     server.kill()
@@ -179,10 +188,11 @@ async def test_answer_after_a_kill_resumes_the_process(make_server, tmp_path: Pa
     assert trace.read_text().split() == ["start", "1", "end", "1", "start", "2", "end", "2"]
 
 
-async def test_client_that_disconnects_does_not_stop_the_run(make_server, tmp_path: Path) -> None:
+async def test_client_that_disconnects_does_not_stop_the_run(
+    server: Server, tmp_path: Path
+) -> None:
     trace = tmp_path / "trace"
     open_gates(trace, 1, 2, 3, 4, 5)
-    server = make_server(PLUGIN).start()
     session, pid = await begin(server, "five", trace)
     async with server.subscribe(EVENTS, session=session, after="") as results:
         await anext(results)
