@@ -52,7 +52,7 @@ async def asks(mission: Mission) -> str:
 async def fill(data: Path, count: int) -> None:
     """Leave `count` processes that wait, each in a session of its own."""
     runtime = create_mission_runtime(ToolCatalog(), settings=Settings(data=data), use_mock=True)
-    capabilities = CapabilityRegistry([OrchestratorSpec("asks", asks, max_concurrent=64)], "asks")
+    capabilities = CapabilityRegistry((OrchestratorSpec("asks", asks, max_concurrent=64),), "asks")
     async with Node(runtime, capabilities) as node:
         at_once = asyncio.Semaphore(256)
 
