@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidInput
+from .tower.policy import Decision, check_decisions
 
 if TYPE_CHECKING:
     from .tower.mission import Mission
@@ -29,6 +30,12 @@ class OrchestratorSpec:
     """A capability's entry point. A process keeps the version it started with.
 
     `max_concurrent` bounds its running processes on one node; `quota` None means the settings'.
+    `tool_policy` says of tools by name (`*`: of every other) whether they run (`allow`), ask the
+    user first (`confirm`) or are refused (`deny`), where the settings' rules say nothing; without
+    it those that are not read-only ask.
+
+    Raises:
+        ValueError: `tool_policy` holds something else.
     """
 
     name: str
@@ -37,6 +44,10 @@ class OrchestratorSpec:
     max_concurrent: int = 10
     description: str = ""
     quota: Quota | None = None
+    tool_policy: Mapping[str, Decision] = field(default_factory=dict[str, "Decision"])
+
+    def __post_init__(self) -> None:
+        check_decisions(self.name, self.tool_policy)
 
 
 class CapabilityRegistry:

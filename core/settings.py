@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .tower.policy import ToolRules
 from .tower.process import Quota
 
 
@@ -69,6 +70,12 @@ class Settings(BaseSettings):
     )
     max_backlog: int = Field(default=100, ge=1, description="Processes waiting in one session.")
     quota: Quota = Field(default_factory=Quota, description="Quota of a process.")
+    tool_policy: ToolRules = Field(
+        default=(),
+        description="Which tools run, ask first, or are refused: rules with any of `user`,"
+        " `capability` and `tool`, and a `decision` (`allow`, `confirm`, `deny`); the most specific"
+        " one wins. JSON in the environment.",
+    )
     tool_threads: int = Field(
         default=16, ge=1, le=256, description="Threads for sync tools and steps."
     )

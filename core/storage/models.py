@@ -166,6 +166,7 @@ class Interrupt(Model):
     status = fields.CharField(max_length=16)
     question = fields.TextField()
     options = fields.TextField()
+    data = fields.TextField(null=True)
     answer = fields.TextField(null=True)
     created_at = fields.BigIntField()
     expires_at = fields.BigIntField(null=True)

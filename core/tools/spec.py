@@ -25,6 +25,7 @@ class ToolStatus(StrEnum):
     NOT_FOUND = "not_found"
     CANCELLED = "cancelled"
     BUSY = "busy"
+    DENIED = "denied"
 
 
 @dataclass(frozen=True, slots=True)

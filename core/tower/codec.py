@@ -145,6 +145,12 @@ def decode_error(text: str) -> MissionError:
     return makers[packed["type"]](*packed["args"])
 
 
+def error_status(text: str) -> str:
+    """The `ToolStatus` in a tool's stored error, `error` where it is another's."""
+    error = decode_error(text)
+    return error.status if isinstance(error, ToolFailed) else "error"
+
+
 def expired_error(question: str) -> str:
     """What the step of an interrupt that nobody answered holds."""
     return _pack("InterruptExpired", [f"nobody answered in time: {question}"])

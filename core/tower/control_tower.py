@@ -14,12 +14,13 @@ from ..capabilities import CapabilityRegistry
 from ..chat.records import Session
 from ..chat.service import ChatService
 from ..chat.text import MAX_ID, MAX_MESSAGE, checked
-from ..clock import SECOND, now, to_datetime
+from ..clock import now, to_datetime
 from ..errors import Conflict, InvalidInput, MissionError, NotFound, Unavailable
 from ..events.log import EventLog
 from ..identity import Caller, new_id
 from ..runtime import MissionRuntime
 from .dispatch import LocalDispatcher, job_of
+from .expiry import Expiry
 from .process import (
     Envelope,
     Interrupt,
@@ -37,7 +38,6 @@ from .views import Views
 from .watchers import Watcher, Watchers
 
 MAX_CONTEXT = 64 * 1024  # bytes of JSON
-EXPIRY_POLL_SECONDS = 30.0
 RETRY_SECONDS = (1.0, 60.0)  # first and longest pause after a run that the storage has failed
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -59,7 +59,10 @@ class ControlTower(Views):
         self._capabilities = capabilities
         self._chat = chat
         self._watchers = Watchers()
-        self._runner = Runner(runtime, capabilities, chat, events, self._watchers.tell)
+        self._expiry = Expiry(self._store, self._end_unanswered)
+        self._runner = Runner(
+            runtime, capabilities, chat, events, self._watchers.tell, self._expiry.notice
+        )
         self._transitions = Transitions(runtime, chat, events)
         self._resolver = Resolver(runtime.persistence, chat, events)
         self._dispatcher = LocalDispatcher(
@@ -72,7 +75,6 @@ class ControlTower(Views):
         )
         self._accepting: set[asyncio.Task[Any]] = set()
         self._expiring: asyncio.Task[None] | None = None
-        self._expiry_changed = asyncio.Event()
         self._open = False
 
     # life
@@ -87,7 +89,7 @@ class ControlTower(Views):
         await asyncio.gather(*(self._transitions.unblock(each.pid, reason) for each in served))
         for process in await self._store.unfinished(ProcessState.READY):
             self._enqueue(process)
-        self._expiring = asyncio.create_task(self._expire(), name="tower-expiry")
+        self._expiring = asyncio.create_task(self._expiry.run(), name="tower-expiry")
         self._open = True
 
     async def stop(self) -> None:
@@ -295,8 +297,6 @@ class ControlTower(Views):
         if start is None:
             return False
         process = await self._runner.run(start)
-        if process is not None and process.interrupts:
-            self._expiry_changed.set()
         return process is not None and process.state is ProcessState.READY
 
     def _enqueue(self, process: ProcessControlBlock) -> None:
@@ -307,25 +307,10 @@ class ControlTower(Views):
     def _serves(self, process: ProcessControlBlock) -> bool:
         return self._capabilities.find(process.capability, process.version) is not None
 
-    async def _expire(self) -> None:
-        """Ends questions whose time is up, for as long as the tower is open."""
-        while True:
-            self._expiry_changed.clear()
-            try:
-                for interrupt in await self._store.overdue(now()):
-                    resolved = await self._resolver.expire(interrupt)
-                    if resolved is not None and resolved.wakes:
-                        self._enqueue(resolved.process)
-                due = await self._store.next_expiry()
-            except Exception:
-                log.exception("expiry failed; trying again")
-                due = None
-            pause = EXPIRY_POLL_SECONDS if due is None else (due - now()) / SECOND
-            try:
-                async with asyncio.timeout(min(max(pause, 0.01), EXPIRY_POLL_SECONDS)):
-                    await self._expiry_changed.wait()
-            except TimeoutError:
-                continue
+    async def _end_unanswered(self, interrupt: Interrupt) -> None:
+        resolved = await self._resolver.expire(interrupt)
+        if resolved is not None and resolved.wakes:
+            self._enqueue(resolved.process)
 
     async def _await(
         self, watcher: Watcher, process: ProcessControlBlock, seconds: float | None

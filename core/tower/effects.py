@@ -8,23 +8,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
 from pydantic import TypeAdapter
 
-from ..chat.service import ChatService
-from ..chat.text import MAX_ID, MAX_MESSAGE, checked
-from ..clock import SECOND, Micros, maybe_datetime, now
-from ..errors import QuotaExceeded
+from ..capabilities import OrchestratorSpec
+from ..chat.text import MAX_ID, checked
+from ..clock import SECOND, Micros, now
+from ..errors import MissionError, QuotaExceeded
 from ..events.event import NewEvent
 from ..identity import new_id
 from ..runtime import MissionRuntime
 from ..storage.persistence import Persistence, Transaction
 from .branches import Branch, current_branch
 from .codec import NotEncodable, decode, decode_error, digest, encode, encode_error
-from .interrupts import REVIEW_OPTIONS, expiry
+from .interrupts import IN_DOUBT, Question
 from .journal import Journal, Record, store_record
 from .ledger import Ledger, Owner
 from .process import InterruptKind, ProcessControlBlock
+from .questions import Questions
 from .resources import Meter
 from .suspension import Blocked, Suspended
 
@@ -44,6 +44,10 @@ class Done:
 Call = Callable[[str, int], Awaitable[Done]]
 """Does the work of a step; called with its key and the number of the attempt."""
 
+Permit = Callable[[Branch, str], MissionError | None]
+"""Whether a step may be done, given its branch and key; the error that is journaled in its place
+where it may not. May ask first."""
+
 
 @dataclass(eq=False)
 class Run:
@@ -51,14 +55,15 @@ class Run:
 
     runtime: MissionRuntime
     persistence: Persistence
-    chat: ChatService
     process: ProcessControlBlock
     context: dict[str, Any]
     provider: str
+    spec: OrchestratorSpec
     owner: Owner
     meter: Meter
     ledger: Ledger
     journal: Journal
+    questions: Questions
     waiting_on: list[str] = field(default_factory=list)
     hops: int = 0
     iterations: int = 0
@@ -75,13 +80,15 @@ class Run:
         risky: bool = False,
         streamed: bool = False,
         tell: Callable[[Record], NewEvent] | None = None,
+        permit: Permit | None = None,
     ) -> Any:
         """Do a step, or give what an earlier run recorded of it.
 
         `charge` names what it takes from the quota. A `risky` step is recorded as started before
         its call, and one found in doubt after a crash asks for a review. A `streamed` one is
         recorded as started with its first output, so that another attempt can say so. `tell`
-        makes the event that is appended with the finished step.
+        makes the event that is appended with the finished step. `permit` is asked before the first
+        attempt.
 
         Raises:
             Suspended: the run is being stopped.
@@ -97,7 +104,11 @@ class Run:
         record = Record(key, kind, name, digest(inputs), "started", now())
         record.attempt = found.attempt + 1 if found else 1
         value = None
-        if found is None or not risky or self._is_retried(branch, found):
+        refusal = permit(branch, key) if permit is not None and found is None else None
+        if refusal is not None:
+            self.meter.charge("steps")
+            record.status, record.error = "failed", encode_error(name, refusal)
+        elif found is None or not risky or self._is_retried(branch, found):
             self.meter.charge("steps", *charge)
             if risky:
                 await self.ledger.commit(self._storing(replace(record)))
@@ -143,36 +154,19 @@ class Run:
         except NotEncodable as error:
             raise branch.suspend(Blocked("diverged", error.message)) from None
 
-    async def ask(
-        self,
-        kind: InterruptKind,
-        question: str,
-        options: tuple[str, ...],
-        timeout: float | None,
-    ) -> str:
+    async def ask(self, question: Question) -> str:
         """The answer to a question; suspends until there is one.
 
         Raises:
             Suspended: the answer is not here yet.
             InterruptExpired: nobody answered in time.
-            InvalidInput: the question, or an option.
         """
-        checked("question", question, longest=MAX_MESSAGE)
-        for option in options:
-            checked("options", option, longest=MAX_MESSAGE)
         branch = current_branch()
-        return self._ask(branch, branch.next_key(), kind, question, options, timeout)
+        return self.ask_at(branch, branch.next_key(), question)
 
-    def _ask(
-        self,
-        branch: Branch,
-        key: str,
-        kind: InterruptKind,
-        question: str,
-        options: tuple[str, ...],
-        timeout: float | None,
-    ) -> str:
-        found = self._match(branch, key, "interrupt", kind)
+    def ask_at(self, branch: Branch, key: str, question: Question) -> str:
+        """`ask`, as the step `key`."""
+        found = self._match(branch, key, "interrupt", question.kind)
         if found is not None:
             answer: str = self._replay(branch, found, TEXT)
             return answer
@@ -180,7 +174,7 @@ class Run:
         if interrupt_id is None:
             self.meter.charge("steps")
             interrupt_id = new_id()
-            self.ledger.put(self._raising(interrupt_id, key, kind, question, options, timeout))
+            self.ledger.put(self.questions.raising(interrupt_id, key, question))
         self.waiting_on.append(interrupt_id)
         raise branch.suspend(Suspended("interrupt"))
 
@@ -192,68 +186,20 @@ class Run:
 
     def _is_retried(self, branch: Branch, doubtful: Record) -> bool:
         """Let a person decide about a risky call whose outcome a crash has hidden."""
-        question = (
+        text = (
             f"The server stopped while '{doubtful.name}' was running, so it may or may not have"
             " taken effect. Look, then choose: retry runs it again; done goes on as if it had"
             " succeeded, with no result."
         )
-        review = InterruptKind.AGENT_REVIEW
+        data = {"tool": doubtful.name, "step": doubtful.key, "attempt": doubtful.attempt}
+        review = Question(InterruptKind.AGENT_REVIEW, text, IN_DOUBT, data=data)
         key = f"{doubtful.key}.review{doubtful.attempt}"  # each attempt is asked about anew
-        answer = self._ask(branch, key, review, question, REVIEW_OPTIONS, None)
-        return answer == "retry"
+        return self.ask_at(branch, key, review) == "retry"
 
     def _storing(self, record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
         async def write(tx: Transaction, _at: Micros) -> list[NewEvent]:
             await store_record(tx, self.owner.pid, record)
             return []
-
-        return write
-
-    def _raising(
-        self,
-        interrupt_id: str,
-        key: str,
-        kind: InterruptKind,
-        question: str,
-        options: tuple[str, ...],
-        timeout: float | None,
-    ) -> Callable[..., Awaitable[list[NewEvent]]]:
-        async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
-            expires_at = expiry(kind, at, timeout)
-            await tx.execute(
-                "INSERT INTO interrupt (id, process_id, session_id, user_id, key, kind, status,"
-                " question, options, created_at, expires_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)",
-                (
-                    interrupt_id,
-                    self.owner.pid,
-                    self.owner.stream,
-                    self.owner.user_id,
-                    key,
-                    kind,
-                    question,
-                    orjson.dumps(options).decode(),
-                    at,
-                    expires_at,
-                ),
-            )
-            _, said = await self.chat.insert_message(
-                tx,
-                self.owner.stream,
-                self.owner.pid,
-                "assistant",
-                question,
-                at,
-                {"interrupt_id": interrupt_id, "kind": kind},
-            )
-            payload = {
-                "interrupt_id": interrupt_id,
-                "kind": kind,
-                "question": question,
-                "options": list(options),
-                "expires_at": maybe_datetime(expires_at),
-            }
-            return [said, NewEvent("interrupt.raised", payload, self.owner.pid, interrupt_id)]
 
         return write
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ..chat.text import MAX_MESSAGE, checked
 from ..clock import SECOND, Micros
 from ..errors import InvalidInput, MissionError
 from .process import InterruptKind
@@ -19,10 +24,21 @@ TIME_TO_LIVE: dict[InterruptKind, float | None] = {
 }
 """In seconds; None never expires."""
 
+OPTIONS: dict[InterruptKind, tuple[str, ...]] = {
+    _K.CONFIRMATION: ("yes", "no"),
+    _K.AGENT_REVIEW: ("approve", "reject"),
+    _K.CHECKPOINT: ("continue", "stop"),
+    _K.RESOURCE_EXHAUSTED: ("extend", "end"),
+    _K.TIMEOUT: ("extend", "end"),
+    _K.SYSTEM_ERROR: ("retry", "end"),
+}
+"""What may be answered, unless the question brings choices of its own."""
+
 YES = frozenset({"yes", "y", "ok", "confirm", "approve", "true"})
 NO = frozenset({"no", "n", "cancel", "reject", "deny", "false"})
 MAX_ANSWER = {_K.CLARIFICATION: 2000}
-REVIEW_OPTIONS = ("retry", "done")
+MAX_OPTION = 1000
+IN_DOUBT = ("retry", "done")
 
 
 class InterruptExpired(MissionError):
@@ -32,25 +48,51 @@ class InterruptExpired(MissionError):
 
 
 class Declined(MissionError):
-    """The user was asked for a confirmation and said no."""
+    """The user was asked whether to go on and said no."""
 
     code = "DECLINED"
 
 
-def expiry(kind: InterruptKind, at: Micros, timeout: float | None) -> Micros | None:
-    """When an interrupt raised at `at` expires; a shorter `timeout` (seconds) wins."""
-    lives = TIME_TO_LIVE[kind]
-    chosen = lives if timeout is None else timeout if lives is None else min(timeout, lives)
-    return None if chosen is None else at + int(chosen * SECOND)
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked. `timeout` (seconds) may shorten the kind's time to live; `data`
+    (JSON) is for front ends that show more than the text.
+
+    Raises:
+        InvalidInput: a text that cannot be stored, or a timeout that is no length of time.
+    """
+
+    kind: InterruptKind
+    text: str
+    options: tuple[str, ...] = ()
+    timeout: float | None = None
+    data: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        checked("question", self.text, longest=MAX_MESSAGE)
+        for option in self.options:
+            checked("options", option.strip(), longest=MAX_OPTION)
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
+            raise InvalidInput(
+                "timeout", f"is {self.timeout:g}; give a finite number of seconds above 0"
+            )
+
+    def expires_at(self, at: Micros) -> Micros | None:
+        """When it expires if it is raised at `at`; None is never."""
+        lives = TIME_TO_LIVE[self.kind]
+        given = math.inf if self.timeout is None else self.timeout
+        seconds = given if lives is None else min(given, lives)
+        return None if seconds == math.inf else at + int(seconds * SECOND)
 
 
 def accept(kind: InterruptKind, options: tuple[str, ...], answer: str) -> str:
-    """The answer in the form that is stored: `yes` or `no` for a confirmation.
+    """The answer in the form that is stored: `yes` or `no` for a confirmation, else the option
+    as it was offered, whatever case it was answered in.
 
     Raises:
         InvalidInput: not an answer to this kind of question; the interrupt stays open.
     """
-    text = answer.strip()
+    text = checked("answer", answer.strip(), longest=MAX_ANSWER.get(kind, MAX_OPTION))
     if kind is InterruptKind.CONFIRMATION:
         word = text.lower()
         if word in YES:
@@ -58,9 +100,9 @@ def accept(kind: InterruptKind, options: tuple[str, ...], answer: str) -> str:
         if word in NO:
             return "no"
         raise InvalidInput("answer", "say yes or no")
-    if kind is not InterruptKind.CLARIFICATION and options and text not in options:
+    if kind is InterruptKind.CLARIFICATION or not options or text in options:
+        return text
+    alike = [each for each in options if each.strip().casefold() == text.casefold()]
+    if len(alike) != 1:
         raise InvalidInput("answer", f"choose one of: {', '.join(options)}")
-    longest = MAX_ANSWER.get(kind, 1000)
-    if not text or len(text) > longest:
-        raise InvalidInput("answer", f"must have between 1 and {longest} characters")
-    return text
+    return alike[0]

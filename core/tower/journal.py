@@ -66,6 +66,10 @@ class Journal:
     def add(self, record: Record) -> None:
         self._records[record.key] = record
 
+    def is_asked(self, key: str) -> bool:
+        """Whether a question was asked here, answered or not."""
+        return key in self._records or key in self._pending
+
     def pending(self, key: str) -> str | None:
         """The id of the question asked here that is still open."""
         return self._pending.get(key)

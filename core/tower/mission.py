@@ -21,6 +21,7 @@ from ..llm.provider import LLMMessage
 from .branches import Branch, current_branch, within
 from .codec import adapter_of, declared_return, plain
 from .effects import ANY, Done, Run, join
+from .interrupts import Declined, Question
 from .mission_llm import LLM
 from .mission_tools import Tools
 from .process import InterruptKind
@@ -72,7 +73,7 @@ class Mission:
             InterruptExpired: nobody answered in time.
         """
         kind = InterruptKind.CLARIFICATION
-        return await self._run.ask(kind, question, tuple(options), timeout)
+        return await self._run.ask(Question(kind, question, tuple(options), timeout))
 
     async def confirm(self, question: str, *, timeout: float | None = None) -> bool:
         """Ask the user for a yes or no; suspends the process, for an hour at most.
@@ -81,7 +82,33 @@ class Mission:
             InterruptExpired: nobody answered in time.
         """
         kind = InterruptKind.CONFIRMATION
-        return await self._run.ask(kind, question, ("yes", "no"), timeout) == "yes"
+        return await self._run.ask(Question(kind, question, timeout=timeout)) == "yes"
+
+    async def review(
+        self,
+        text: str,
+        *,
+        options: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> str:
+        """Have a person look at something and choose; suspends, for 30 minutes at most.
+
+        One of `options` comes back: `approve` or `reject` where none are given.
+
+        Raises:
+            InterruptExpired: nobody answered in time.
+        """
+        kind = InterruptKind.AGENT_REVIEW
+        return await self._run.ask(Question(kind, text, tuple(options), timeout))
+
+    async def checkpoint(self, text: str) -> None:
+        """Wait until a person says to go on, however long that takes.
+
+        Raises:
+            Declined: they said stop.
+        """
+        if await self._run.ask(Question(InterruptKind.CHECKPOINT, text)) != "continue":
+            raise Declined(f"the user stopped the work at: {text}")
 
     async def step(
         self, name: str, fn: Callable[..., Awaitable[T] | T], *args: Any, **kwargs: Any

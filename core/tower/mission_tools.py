@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import orjson
 
-from ..errors import ToolFailed
+from ..chat.text import storable
+from ..errors import MissionError, ToolFailed
 from ..events.event import NewEvent
 from ..tools.spec import ToolSpec, ToolStatus
-from .codec import adapter_of
+from .branches import Branch
+from .codec import adapter_of, error_status
 from .effects import ANY, Done, Run
-from .interrupts import Declined
+from .interrupts import Declined, Question
 from .journal import Record
+from .policy import Decision, decide
 from .process import InterruptKind
 
-SHOWN = 500  # characters of arguments in events and questions
+SHOWN = 500  # characters of all arguments, in events
+SHOWN_VALUE = 300  # and of one of them, in a question
+MOST = 20  # arguments in a question
 
 
 class Tools:
@@ -37,7 +43,8 @@ class Tools:
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Call a tool; what it returned, decoded by its declared type.
 
-        A tool whose risk is `write` or `destructive` asks the user for a confirmation first.
+        Policy says whether it runs, is refused, or asks the user for a confirmation first; where
+        it says nothing, tools of risk `write` and `destructive` ask.
 
         Raises:
             ToolFailed: it raised, timed out, is unknown or refused its arguments.
@@ -46,12 +53,7 @@ class Tools:
         """
         run = self._run
         spec = run.runtime.tool_registry.get(name)
-        risky = spec is not None and spec.risk != "read_only"
-        if spec is not None and risky:
-            question = f"May I run the {spec.risk} tool '{name}' with {_shown(arguments)}?"
-            answer = await run.ask(InterruptKind.CONFIRMATION, question, ("yes", "no"), None)
-            if answer != "yes":
-                raise Declined(f"the user declined to run '{name}'")
+        risky = spec is not None and spec.risk != "read_only" and not spec.idempotent
 
         async def call(key: str, _attempt: int) -> Done:
             payload = {"step": key, "tool": name, "arguments": _shown(arguments)}
@@ -67,7 +69,7 @@ class Tools:
             payload = {
                 "step": record.key,
                 "tool": name,
-                "status": "success" if record.error is None else "error",
+                "status": "success" if record.error is None else error_status(record.error),
                 "seconds": record.duration / 1e6,
             }
             return NewEvent("tool.completed", payload, run.owner.pid)
@@ -79,18 +81,60 @@ class Tools:
             adapter_of(spec.return_type) if spec is not None else ANY,
             call,
             charge=("tool_calls",),
-            risky=risky and not _is_idempotent(spec),
+            risky=risky,
             tell=tell,
+            permit=None if spec is None else partial(self._permit, spec, arguments),
+        )
+
+    def _permit(
+        self, spec: ToolSpec, arguments: dict[str, Any], branch: Branch, key: str
+    ) -> MissionError | None:
+        run, key = self._run, f"{key}.confirm"
+        decision = "confirm" if run.journal.is_asked(key) else self._decision(spec)
+        if decision == "deny":
+            reason = f"the policy of this server does not let '{run.process.capability}' run it"
+            return ToolFailed(spec.name, ToolStatus.DENIED, reason)
+        if decision == "confirm" and run.ask_at(branch, key, _may_i(spec, arguments)) != "yes":
+            raise Declined(f"the user declined to run '{spec.name}'")
+        return None
+
+    def _decision(self, spec: ToolSpec) -> Decision:
+        run = self._run
+        return decide(
+            run.runtime.settings.tool_policy,
+            run.spec.tool_policy,
+            spec,
+            user=run.process.user_id,
+            capability=run.process.capability,
         )
 
 
-def _is_idempotent(spec: ToolSpec | None) -> bool:
-    return spec is not None and spec.idempotent
+def _may_i(spec: ToolSpec, arguments: dict[str, Any]) -> Question:
+    data = {"tool": spec.name, "risk": spec.risk, "arguments": _shown(arguments)}
+    lines = [f"May I run the {spec.risk.replace('_', '-')} tool '{spec.name}'?"]
+    for name, value in list(arguments.items())[:MOST]:
+        lines.append(f"  {_readable(name)}: {_readable(value)}")
+    if len(arguments) > MOST:
+        lines.append(f"  ... and {len(arguments) - MOST} more")
+    return Question(InterruptKind.CONFIRMATION, "\n".join(lines), data=data)
+
+
+def _readable(value: Any) -> str:
+    """A value as people write it, on one line: none can pass for another argument."""
+    text = storable(value) if isinstance(value, str) else _json(value)
+    text = " ".join(text.split())
+    if len(text) <= SHOWN_VALUE:
+        return text
+    return f"{text[:SHOWN_VALUE]}... ({len(text)} characters)"
 
 
 def _shown(arguments: dict[str, Any]) -> str:
-    try:
-        text = orjson.dumps(arguments, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
-    except orjson.JSONEncodeError:  # lone surrogates, integers beyond 64 bits
-        text = ascii(arguments)
+    text = _json(arguments)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # lone surrogates, integers beyond 64 bits
+        return ascii(value)

@@ -94,7 +94,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupt:
-    """A pause that needs an answer. `answer` is the accepted text, None while pending."""
+    """A pause that needs an answer. `answer` is the accepted text, None while pending; `data` is
+    what the question is about, for front ends that show more than its text."""
 
     id: str
     pid: str
@@ -103,6 +104,7 @@ class Interrupt:
     status: InterruptStatus
     question: str
     options: tuple[str, ...]
+    data: dict[str, Any] | None
     answer: str | None
     created_at: datetime
     expires_at: datetime | None

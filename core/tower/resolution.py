@@ -19,6 +19,8 @@ from .journal import Record, store_record
 from .process import Interrupt, InterruptKind, InterruptStatus, ProcessControlBlock, ProcessState
 from .store import find_in_unit, moved, save_state
 
+NEVER: Micros = (1 << 63) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -45,16 +47,18 @@ class Resolver:
             InvalidInput: not an answer to this question, which stays open.
         """
         if interrupt.status is not InterruptStatus.PENDING:
-            raise _closed(interrupt)
-        if interrupt.expires_at is not None and from_datetime(interrupt.expires_at) <= now():
-            raise Conflict("the question has expired")
+            raise _closed(interrupt.status)
         answer = accept(interrupt.kind, interrupt.options, text)
         output = orjson.dumps(answer).decode()
+        status = InterruptStatus.RESOLVED
         resolved = await self._persistence.write(
-            lambda tx: self._resolve(tx, interrupt, InterruptStatus.RESOLVED, answer, output, None)
+            lambda tx: self._resolve(tx, interrupt, status, answer, output, None)
         )
         if resolved is None:
-            raise _closed(interrupt)
+            row = await self._persistence.fetch_one(
+                "SELECT status FROM interrupt WHERE id = ?", (interrupt.id,)
+            )
+            raise _closed(row["status"] if row else InterruptStatus.CANCELLED)
         return resolved
 
     async def expire(self, interrupt: Interrupt) -> Resolved | None:
@@ -74,17 +78,22 @@ class Resolver:
         error: str | None,
     ) -> Resolved | None:
         at = now()
+        in_time = status is InterruptStatus.RESOLVED
         changed = await tx.execute(
             "UPDATE interrupt SET status = ?, answer = ?, resolved_at = ?"
-            " WHERE id = ? AND status = 'pending'",
-            (status, answer, at, interrupt.id),
+            " WHERE id = ? AND status = 'pending' AND (COALESCE(expires_at, ?) > ?) = ?",
+            (status, answer, at, interrupt.id, NEVER, at, in_time),
         )
         found = await find_in_unit(tx, interrupt.pid)
         if not changed or found is None:
             return None
         process, row = found
         await store_record(tx, interrupt.pid, await _record(tx, interrupt, output, error, at))
-        payload: dict[str, Any] = {"interrupt_id": interrupt.id, "kind": interrupt.kind}
+        payload: dict[str, Any] = {
+            "interrupt_id": interrupt.id,
+            "kind": interrupt.kind,
+            "question": interrupt.question,
+        }
         if answer is not None:
             payload["answer"] = answer
         events = [NewEvent(f"interrupt.{status}", payload, interrupt.pid)]
@@ -121,6 +130,10 @@ async def _record(
     )
 
 
-def _closed(interrupt: Interrupt) -> Conflict:
-    how = "answered" if interrupt.status in ("resolved", "pending") else interrupt.status
-    return Conflict(f"the question was {how} before")
+def _closed(status: str) -> Conflict:
+    """Why a question takes no answer; one that is still pending has only just run out of time."""
+    if status == InterruptStatus.RESOLVED:
+        return Conflict("the question was answered before")
+    if status == InterruptStatus.CANCELLED:
+        return Conflict("the question was cancelled: its process has ended")
+    return Conflict("the question has expired")

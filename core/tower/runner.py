@@ -26,6 +26,7 @@ from .journal import Journal, load_journal
 from .ledger import Ledger, Owner
 from .mission import Mission
 from .process import Outcome, ProcessControlBlock, ProcessState
+from .questions import Notice, Questions
 from .resources import Meter
 from .store import close_interrupts, moved, pending_in_unit, save_state
 from .suspension import Blocked, Fenced, Suspended
@@ -53,12 +54,14 @@ class Runner:
         chat: ChatService,
         log: EventLog,
         settled: Callable[[ProcessControlBlock], None],
+        notice: Notice,
     ) -> None:
         self._runtime = runtime
         self._capabilities = capabilities
         self._chat = chat
         self._log = log
         self._settled = settled
+        self._notice = notice
         self._roots: dict[str, Branch] = {}
 
     def stop(self, pid: str, reason: str) -> None:
@@ -114,14 +117,15 @@ class Runner:
         run = Run(
             runtime=self._runtime,
             persistence=persistence,
-            chat=self._chat,
             process=process,
             context=start.input["context"],
             provider=start.input["provider"],
+            spec=spec,
             owner=owner,
             meter=Meter(process.pid, process.quota, process.usage, ledger.tell),
             ledger=ledger,
             journal=await load_journal(persistence, process.pid) if resumed else Journal(),
+            questions=Questions(owner, self._chat, self._notice),
         )
         try:
             reply = await self._call(spec, run, root)

@@ -105,16 +105,20 @@ class ProcessStore:
         )
         return [interrupt_from(row) for row in rows]
 
-    async def overdue(self, at: Micros) -> list[Interrupt]:
-        """Open questions whose time is up."""
+    async def overdue(self, at: Micros, after: str, limit: int) -> list[Interrupt]:
+        """Open questions whose time is up, by id, those that follow the id `after`."""
         rows = await self._persistence.fetch_all(
-            _INTERRUPTS + "i.status = 'pending' AND i.expires_at <= ? LIMIT 500", (at,)
+            _INTERRUPTS + "i.status = 'pending' AND i.expires_at <= ? AND i.id > ?"
+            " ORDER BY i.id LIMIT ?",
+            (at, after, limit),
         )
         return [interrupt_from(row) for row in rows]
 
-    async def next_expiry(self) -> Micros | None:
+    async def next_expiry(self, at: Micros) -> Micros | None:
+        """When the first question expires that does so after `at`."""
         row = await self._persistence.fetch_one(
-            "SELECT MIN(expires_at) FROM interrupt WHERE status = 'pending'"
+            "SELECT MIN(expires_at) FROM interrupt WHERE status = 'pending' AND expires_at > ?",
+            (at,),
         )
         expiry: Micros | None = row[0] if row else None
         return expiry
@@ -279,6 +283,7 @@ def interrupt_from(row: Row) -> Interrupt:
         status=InterruptStatus(row["status"]),
         question=row["question"],
         options=tuple(orjson.loads(row["options"])),
+        data=orjson.loads(row["data"]) if row["data"] else None,
         answer=row["answer"],
         created_at=to_datetime(row["created_at"]),
         expires_at=maybe_datetime(row["expires_at"]),

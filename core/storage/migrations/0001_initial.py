@@ -170,6 +170,7 @@ class Migration(migrations.Migration):
                 ("status", fields.CharField(max_length=16)),
                 ("question", fields.TextField(unique=False)),
                 ("options", fields.TextField(unique=False)),
+                ("data", fields.TextField(null=True, unique=False)),
                 ("answer", fields.TextField(null=True, unique=False)),
                 ("created_at", fields.BigIntField()),
                 ("expires_at", fields.BigIntField(null=True)),
