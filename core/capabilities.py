@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import InvalidInput
 from .tower.policy import Decision, check_decisions
@@ -23,6 +23,9 @@ class Reply:
 
 
 Orchestrator = Callable[["Mission"], Awaitable["Reply | str"]]
+OnBusy = Literal["queue", "reject", "cancel_previous"]
+"""What becomes of a message to a session that is still at work: it waits for its turn, it is
+refused, or it ends whatever the session has not finished yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class OrchestratorSpec:
     """A capability's entry point. A process keeps the version it started with.
 
     `max_concurrent` bounds its running processes on one node; `quota` None means the settings'.
+    `on_busy` counts for messages that do not say so themselves.
     `tool_policy` says of tools by name (`*`: of every other) whether they run (`allow`), ask the
     user first (`confirm`) or are refused (`deny`), where the settings' rules say nothing; without
     it those that are not read-only ask.
@@ -45,6 +49,7 @@ class OrchestratorSpec:
     description: str = ""
     quota: Quota | None = None
     tool_policy: Mapping[str, Decision] = field(default_factory=dict[str, "Decision"])
+    on_busy: OnBusy = "queue"
 
     def __post_init__(self) -> None:
         check_decisions(self.name, self.tool_policy)

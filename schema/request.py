@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import Enum
+from typing import Annotated, cast
 
 import strawberry
 
+from ..core.capabilities import OnBusy as Policy
 from ..core.chat.text import MAX_ID, MAX_MESSAGE, checked
 from ..core.tower.process import Envelope, InterruptKind, SchedulingPriority
 from .arguments import MAX_WAIT, maybe_text, wait_seconds
@@ -33,6 +35,16 @@ def _wait(info: Info, wait: bool, seconds: float) -> float | None:
     return wait_seconds(wait, seconds, info.context.node.runtime.settings.operation_timeout_seconds)
 
 
+@strawberry.enum(description="What becomes of a message to a session that is still at work.")
+class OnBusy(Enum):
+    QUEUE = strawberry.enum_value("queue", description="It waits for its turn.")
+    REJECT = strawberry.enum_value("reject", description="It is refused: `Busy`.")
+    CANCEL_PREVIOUS = strawberry.enum_value(
+        "cancel_previous",
+        description="Whatever the session has not finished is cancelled, its questions too.",
+    )
+
+
 @strawberry.input(description="A message to a session.")
 class SendMessageInput:
     text: str = strawberry.field(description=f"The message: 1 to {MAX_MESSAGE} characters.")
@@ -51,6 +63,10 @@ class SendMessageInput:
         default=None,
         description=f"Id to know the request by: 1 to {MAX_ID} characters, used by you only once."
         " Sending it again is a `Conflict`, so that a retry cannot repeat the work.",
+    )
+    on_busy: OnBusy | None = strawberry.field(
+        default=None,
+        description="What to do while the session is at work; null for the capability's own way.",
     )
     wait: bool = strawberry.field(default=True, description=_WAIT)
     wait_seconds: float = strawberry.field(default=MAX_WAIT, description=_WAIT_SECONDS)
@@ -184,6 +200,7 @@ class RequestMutations:
             session_id=None if input.session_id is None else key_of(input.session_id, "Session"),
             capability=maybe_text("capability", input.capability),
             request_id=maybe_text("requestId", input.request_id),
+            on_busy=cast("Policy | None", input.on_busy and input.on_busy.value),
         )
         done = await context.node.tower.submit_request(envelope, input.priority, wait=wait)
         assert done.process is not None

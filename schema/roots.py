@@ -20,6 +20,7 @@ from .node import Node, split_id
 from .plugin import PluginQueries
 from .process import Process, ProcessQueries
 from .request import RequestMutations
+from .scheduling import SchedulingMutations
 from .session import Session, SessionMutations, SessionQueries
 from .subscription import Subscription
 from .viewer import ViewerQueries
@@ -68,5 +69,5 @@ class Query(
 @strawberry.type(
     description="Changing. What a client can act on when a change fails is a member of its result."
 )
-class Mutation(SessionMutations, RequestMutations):
+class Mutation(SessionMutations, RequestMutations, SchedulingMutations):
     pass

@@ -7,18 +7,18 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import orjson
 import structlog
 
-from ..capabilities import CapabilityRegistry
+from ..capabilities import CapabilityRegistry, OnBusy
 from ..chat.records import Session
 from ..chat.service import ChatService
-from ..chat.text import MAX_ID, MAX_MESSAGE, checked
+from ..chat.text import MAX_ID, checked
 from ..clock import now, to_datetime
-from ..errors import Conflict, InvalidInput, MissionError, NotFound, Unavailable
+from ..errors import Conflict, MissionError, NotFound, Unavailable
 from ..events.log import EventLog
 from ..identity import Caller, new_id
 from ..runtime import MissionRuntime
+from .admission import check_request
 from .dispatch import LocalDispatcher, job_of
 from .expiry import Expiry
 from .process import (
@@ -37,7 +37,6 @@ from .transitions import Transitions
 from .views import Views
 from .watchers import Watcher, Watchers
 
-MAX_CONTEXT = 64 * 1024  # bytes of JSON
 RETRY_SECONDS = (1.0, 60.0)  # first and longest pause after a run that the storage has failed
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -129,12 +128,11 @@ class ControlTower(Views):
             InvalidInput: the message, or an unknown capability. Nothing is stored.
             NotFound: the session is not the caller's, or was deleted.
             Conflict: `request_id` is in use.
-            Busy: too much is in line.
+            Busy: too much is in line, or the session is at work and `on_busy` is `reject`.
         """
         caller = envelope.caller
-        checked("message", envelope.message, longest=MAX_MESSAGE)
         self._check_open()
-        _check_request(envelope)
+        check_request(envelope)
         session = await self._find_session(envelope)
         own = session.capability if session else None
         spec = self._capabilities.choose(envelope.capability or own)
@@ -165,7 +163,8 @@ class ControlTower(Views):
         )
         with self._watchers.watching(pid) as watcher:
             job = job_of(process, spec.max_concurrent)
-            process = await self._accept(self._submit(envelope, process, session, job))
+            on_busy = envelope.on_busy or spec.on_busy
+            process = await self._accept(self._submit(envelope, process, session, job, on_busy))
             return envelope.with_process(await self._await(watcher, process, wait))
 
     async def resume_request(
@@ -222,6 +221,22 @@ class ControlTower(Views):
             )
         return await self._accept(self._unblock(process))
 
+    async def set_priority(
+        self, caller: Caller, pid: str, priority: SchedulingPriority
+    ) -> ProcessControlBlock:
+        """Give a process in line another place; its age counts as before.
+
+        Raises:
+            NotFound, Conflict: it is not there, or not in line (any more).
+        """
+        self._check_open()
+        pid = (await self.get(caller, pid)).pid
+
+        def move() -> None:
+            self._dispatcher.reprioritise(pid, priority)
+
+        return await self._transitions.prioritise(pid, priority, move)
+
     async def wait(self, caller: Caller, pid: str, timeout: float) -> ProcessControlBlock:
         """The process once it is settled, or as it is after `timeout` seconds."""
         with self._watchers.watching((await self.get(caller, pid)).pid) as watcher:
@@ -242,14 +257,23 @@ class ControlTower(Views):
             raise
 
     async def _submit(
-        self, envelope: Envelope, process: ProcessControlBlock, session: Session | None, job: Job
+        self,
+        envelope: Envelope,
+        process: ProcessControlBlock,
+        session: Session | None,
+        job: Job,
+        on_busy: OnBusy,
     ) -> ProcessControlBlock:
-        async with self._dispatcher.submit(job) as at_once:
-            start = await self._persistence.write(
-                lambda tx: self._transitions.submit(tx, envelope, process, session, at_once)
+        clears = on_busy == "cancel_previous"
+        async with self._dispatcher.submit(job, clears=clears) as at_once:
+            submit = self._transitions.submit
+            start, ended = await self._persistence.write(
+                lambda tx: submit(tx, envelope, process, session, at_once, on_busy)
             )
             if at_once:
                 self._dispatcher.begin(start)
+            for each in ended:
+                self._ended(each)
         return start.process
 
     async def _resume(self, interrupt: Interrupt, answer: str) -> ProcessControlBlock:
@@ -267,10 +291,14 @@ class ControlTower(Views):
 
     async def _cancel(self, pid: str, reason: str) -> ProcessControlBlock:
         process = await self._transitions.cancel(pid, reason)
-        self._runner.stop(pid, "cancelled")
-        self._dispatcher.abort(pid)
-        self._watchers.tell(process)
+        self._ended(process)
         return process
+
+    def _ended(self, process: ProcessControlBlock) -> None:
+        """Stop what a process was doing whose row says that it has ended."""
+        self._runner.stop(process.pid, "cancelled")
+        self._dispatcher.abort(process.pid)
+        self._watchers.tell(process)
 
     # running
 
@@ -345,17 +373,3 @@ def _report(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, MissionError):
         log.error("a request failed after its caller had left", exc_info=error)
-
-
-def _check_request(envelope: Envelope) -> None:
-    if envelope.session_id is not None:
-        checked("session_id", envelope.session_id, longest=MAX_ID)
-    if envelope.request_id is not None:
-        checked("request_id", envelope.request_id, longest=MAX_ID)
-    try:
-        size = len(orjson.dumps(envelope.context))
-    except orjson.JSONEncodeError as error:
-        raise InvalidInput("context", f"is not JSON: {error}") from None
-    if size > MAX_CONTEXT:
-        text = f"has {size} bytes of JSON, at most {MAX_CONTEXT} are taken"
-        raise InvalidInput("context", text)

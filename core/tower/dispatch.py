@@ -38,8 +38,9 @@ class LocalDispatcher:
         return self._scheduler.running, self._scheduler.ready
 
     @asynccontextmanager
-    async def submit(self, job: Job) -> AsyncIterator[bool]:
+    async def submit(self, job: Job, *, clears: bool = False) -> AsyncIterator[bool]:
         """Reserve a place while the body stores the process; gives whether it starts at once.
+        `clears`: the body ends what the session has not finished yet.
 
         Where it does, the body must call `begin` with what it stored. If the body raises, the
         place is given back.
@@ -47,7 +48,7 @@ class LocalDispatcher:
         Raises:
             Busy: the line, or the session's backlog, is full.
         """
-        self._scheduler.enter(job)
+        self._scheduler.enter(job, clears=clears)
         self._scheduler.release(job.pid)
         first = self._scheduler.next() if self._open else None
         at_once = first is job
@@ -82,6 +83,9 @@ class LocalDispatcher:
 
     def reprioritise(self, pid: str, priority: SchedulingPriority) -> bool:
         """False when it is not in line any more."""
+        if pid in self._returning:
+            self._returning[pid].priority = priority
+            return True
         changed = self._scheduler.reprioritise(pid, priority)
         self._pump()
         return changed

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..identity import Caller
+
+if TYPE_CHECKING:
+    from ..capabilities import OnBusy
 
 
 class ProcessState(StrEnum):
@@ -181,7 +184,8 @@ class Envelope:
     """A request as data, into the tower and out of it.
 
     In: who asks, what, where. `session_id` None creates a session; a given one must exist unless
-    `create_session`. `capability` None takes the session's, then the default. Out: `process`.
+    `create_session`. `capability` None takes the session's, then the default; `on_busy` None
+    takes the capability's. Out: `process`.
     """
 
     caller: Caller
@@ -191,6 +195,7 @@ class Envelope:
     capability: str | None = None
     request_id: str | None = None
     context: dict[str, Any] = field(default_factory=dict)
+    on_busy: OnBusy | None = None
     process: ProcessControlBlock | None = None
 
     def with_process(self, process: ProcessControlBlock) -> Envelope:

@@ -71,8 +71,9 @@ class Scheduler:
     def ready(self) -> int:
         return len(self._jobs) - self._active
 
-    def enter(self, job: Job, *, admitted: bool = False) -> None:
-        """Put a job in line. One already `admitted` earlier is never refused.
+    def enter(self, job: Job, *, admitted: bool = False, clears: bool = False) -> None:
+        """Put a job in line. One already `admitted` earlier is never refused; one that `clears`
+        its lane, by ending all that is before it there, is not refused for a full lane.
 
         Raises:
             Busy: the line, or the session's backlog, is full.
@@ -84,7 +85,7 @@ class Scheduler:
             if self.ready >= self._max_ready:
                 self._forget(job.lane)
                 raise Busy(f"the server has {self.ready} requests in line; try again later", 5.0)
-            if len(lane.waiting) >= self._max_backlog:
+            if len(lane.waiting) >= self._max_backlog and not clears:
                 raise Busy(
                     f"this session has {len(lane.waiting)} messages waiting;"
                     " wait for an answer before sending more",
@@ -140,11 +141,16 @@ class Scheduler:
         self._forget(job.lane)
 
     def reprioritise(self, pid: str, priority: SchedulingPriority) -> bool:
-        """Change the priority of a job in line; False when it is not (or no longer) in line."""
+        """Change the priority of a job in line; False when it is not (or no longer) in line.
+
+        One that runs keeps it for the time when it comes back in line.
+        """
         job = self._jobs.get(pid)
-        if job is None or self._lanes[job.lane].running is job:
+        if job is None:
             return False
         job.priority = priority
+        if self._lanes[job.lane].running is job:
+            return False
         self._offer(self._lanes[job.lane])
         return True
 

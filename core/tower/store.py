@@ -145,6 +145,16 @@ async def find_in_unit(tx: Transaction, pid: str) -> tuple[ProcessControlBlock, 
     return (process_from(row), row) if row else None
 
 
+async def unfinished_in_unit(tx: Transaction, session: int) -> list[ProcessControlBlock]:
+    """The session's processes that have not ended, in the order of their messages."""
+    rows = await tx.fetch_all(
+        _PROCESSES + " WHERE p.session_id = ? AND p.state NOT IN ('terminated', 'zombie')"
+        " ORDER BY p.message_id, p.pid",
+        (session,),
+    )
+    return [process_from(row) for row in rows]
+
+
 async def pending_in_unit(tx: Transaction, pid: str) -> tuple[Interrupt, ...]:
     rows = await tx.fetch_all(
         _INTERRUPTS + "i.process_id = ? AND i.status = 'pending' ORDER BY i.id", (pid,)
@@ -213,7 +223,7 @@ async def save_state(
     """Inside a unit: compare and set. False when the row is elsewhere by now."""
     changed = await tx.execute(
         "UPDATE process SET state = ?, epoch = ?, outcome = ?, reason = ?, error = ?,"
-        " reply_message_id = ?, started_at = ?, completed_at = ?, priority = ?"
+        " reply_message_id = ?, started_at = ?, completed_at = ?"
         " WHERE pid = ? AND state = ? AND epoch = ?",
         (
             process.state,
@@ -224,7 +234,6 @@ async def save_state(
             process.reply_message_id,
             _micros(process.started_at),
             _micros(process.completed_at),
-            process.priority,
             process.pid,
             before,
             epoch,

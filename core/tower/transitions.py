@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import orjson
 
+from ..capabilities import OnBusy
 from ..chat.records import Session
 from ..chat.service import ChatService
-from ..clock import now, to_datetime
-from ..errors import Conflict, NotFound
+from ..clock import Micros, now, to_datetime
+from ..errors import Busy, Conflict, NotFound
 from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .process import Envelope, Outcome, ProcessControlBlock, ProcessState
+from .process import Envelope, Outcome, ProcessControlBlock, ProcessState, SchedulingPriority
 from .runner import Start
-from .store import close_interrupts, find_in_unit, insert_process, moved, save_state
+from .store import (
+    close_interrupts,
+    find_in_unit,
+    insert_process,
+    moved,
+    save_state,
+    unfinished_in_unit,
+)
+
+SUPERSEDED = "superseded"
 
 
 class Transitions:
@@ -35,8 +46,12 @@ class Transitions:
         process: ProcessControlBlock,
         session: Session | None,
         at_once: bool,
-    ) -> Start:
-        """The message, the process and their events. `session` None creates the session."""
+        on_busy: OnBusy,
+    ) -> tuple[Start, list[ProcessControlBlock]]:
+        """The message, the process and their events; and the processes that it has ended.
+
+        `session` None creates the session.
+        """
         at = now()
         caller = envelope.caller
         await _refuse_known_request(tx, envelope)
@@ -54,6 +69,12 @@ class Transitions:
             )
         except NotFound:
             raise NotFound("session", process.session_id) from None
+        # Only now: the message has locked the session, so that of two senders one sees the other.
+        ended: list[ProcessControlBlock] = []
+        if on_busy == "reject":
+            await _refuse_if_busy(tx, session.id)
+        elif on_busy == "cancel_previous":
+            ended = await self._end_all(tx, session.id, events, at)
         process = replace(process, message_id=message_id, created_at=to_datetime(at))
         process, ready = moved(process, ProcessState.READY)
         created = {
@@ -75,7 +96,7 @@ class Transitions:
         }
         await insert_process(tx, process, session.id, input, at)
         await self._events.append(tx, session.id, caller.user_id, events, at)
-        return Start(process, session.id, input)
+        return Start(process, session.id, input), ended
 
     async def claim(self, pid: str) -> Start | None:
         """A ready process becomes running, in its next epoch; None when it is ready no more."""
@@ -88,6 +109,16 @@ class Transitions:
             NotFound, Conflict: it is gone, or has ended already.
         """
         return await self._persistence.write(lambda tx: self._cancel(tx, pid, reason))
+
+    async def prioritise(
+        self, pid: str, priority: SchedulingPriority, stored: Callable[[], None]
+    ) -> ProcessControlBlock:
+        """The process has another priority; `stored` is called in the order of the commits.
+
+        Raises:
+            NotFound, Conflict: it is gone, or not in line.
+        """
+        return await self._persistence.write(lambda tx: self._prioritise(tx, pid, priority, stored))
 
     async def recover(self, pid: str, reason: str) -> None:
         """A process whose run was lost, with its server or for another `reason`, is ready again."""
@@ -122,21 +153,45 @@ class Transitions:
         (before, row), at = found, now()
         if before.state in (ProcessState.TERMINATED, ProcessState.ZOMBIE):
             raise Conflict(f"process {pid} has ended already ({before.outcome})")
-        process, changed = moved(
-            before,
-            ProcessState.TERMINATED,
-            reason,
-            epoch=before.epoch + 1,  # fences the run out
-            outcome=Outcome.CANCELLED,
-            completed_at=to_datetime(at),
-            error=None,
-        )
-        process = replace(process, reason=reason)
-        await save_state(tx, process, before.state, before.epoch)
-        await close_interrupts(tx, pid, at)
-        ended = NewEvent("process.cancelled", {"reason": reason}, pid)
-        await self._events.append(tx, row["session_id"], before.user_id, [changed, ended], at)
+        process, events = await _end(tx, before, reason, at)
+        await self._events.append(tx, row["session_id"], before.user_id, events, at)
         return process
+
+    async def _end_all(
+        self, tx: Transaction, session: int, events: list[NewEvent], at: Micros
+    ) -> list[ProcessControlBlock]:
+        """Whatever the session has not finished, ended; its `events` to be appended."""
+        ended = []
+        for before in await unfinished_in_unit(tx, session):
+            process, told = await _end(tx, before, SUPERSEDED, at)
+            ended.append(process)
+            events += told
+        return ended
+
+    async def _prioritise(
+        self,
+        tx: Transaction,
+        pid: str,
+        priority: SchedulingPriority,
+        stored: Callable[[], None],
+    ) -> ProcessControlBlock:
+        found = await find_in_unit(tx, pid)
+        if found is None:
+            raise NotFound("process", pid)
+        before, row = found
+        changed = await tx.execute(
+            "UPDATE process SET priority = ? WHERE pid = ? AND state = 'ready'", (priority, pid)
+        )
+        if not changed:
+            raise Conflict(
+                f"process {pid} is {before.state}: only one in line has a place to change"
+            )
+        if priority is not before.priority:
+            payload = {"from": before.priority, "to": priority}
+            event = NewEvent("process.priority_changed", payload, pid)
+            await self._events.append(tx, row["session_id"], before.user_id, [event], now())
+        tx.after_commit(stored)
+        return replace(before, priority=priority)
 
     async def _recover(self, tx: Transaction, pid: str, reason: str) -> None:
         found = await find_in_unit(tx, pid)
@@ -157,6 +212,34 @@ class Transitions:
         await save_state(tx, process, before.state, before.epoch)
         await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
         return process
+
+
+async def _end(
+    tx: Transaction, before: ProcessControlBlock, reason: str, at: Micros
+) -> tuple[ProcessControlBlock, list[NewEvent]]:
+    """Inside a unit: the process cancelled, and the events that tell of it."""
+    process, changed = moved(
+        before,
+        ProcessState.TERMINATED,
+        reason,
+        epoch=before.epoch + 1,  # fences the run out
+        outcome=Outcome.CANCELLED,
+        completed_at=to_datetime(at),
+        error=None,
+    )
+    process = replace(process, reason=reason)
+    await save_state(tx, process, before.state, before.epoch)
+    await close_interrupts(tx, before.pid, at)
+    return process, [changed, NewEvent("process.cancelled", {"reason": reason}, before.pid)]
+
+
+async def _refuse_if_busy(tx: Transaction, session: int) -> None:
+    row = await tx.fetch_one(
+        "SELECT 1 FROM process WHERE session_id = ? AND state IN ('ready', 'running') LIMIT 1",
+        (session,),
+    )
+    if row is not None:
+        raise Busy("this session is at work on an earlier message; try again when it is done", 1.0)
 
 
 async def _refuse_known_request(tx: Transaction, envelope: Envelope) -> None:
