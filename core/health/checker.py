@@ -13,7 +13,7 @@ import structlog
 from ..errors import MissionError
 from ..llm.factory import LLMFactory
 from ..version import __version__
-from .database import Reader, database_check
+from .database import Database, database_check
 from .models import models_check
 from .result import ComponentHealth, ComponentStatus, HealthCheckResult, OverallStatus
 
@@ -73,7 +73,7 @@ class HealthChecker:
         )
 
 
-def make_checker(runtime: MissionRuntime, database: Reader) -> HealthChecker:
+def make_checker(runtime: MissionRuntime, database: Database) -> HealthChecker:
     """The checker of one server: its database and its source of LLM replies."""
 
     def served(provider: str) -> bool:

@@ -1,4 +1,4 @@
-"""Readiness of the database: it answers in time, and the schema is there."""
+"""Readiness of the database: it reads and writes in time, and the schema is there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from ..storage.persistence import Transaction
 from .result import ComponentHealth, ComponentStatus
 
 DEADLINE = 2.0
@@ -20,13 +21,19 @@ SELECT EXISTS (SELECT 1 FROM session) AS sessions,
 """
 
 
-class Reader(Protocol):
-    """Whatever answers a SELECT."""
+class Database(Protocol):
+    """As much of `Persistence` as the check uses."""
 
     async def fetch_one(self, sql: str, params: Any = (), /) -> Any: ...
 
+    async def write(self, unit: Any, /) -> Any: ...
 
-def database_check(database: Reader) -> Callable[[], Awaitable[ComponentHealth]]:
+
+async def _unit(tx: Transaction) -> None:
+    """Changes nothing, so that committing it costs no disk; the way there is what is probed."""
+
+
+def database_check(database: Database) -> Callable[[], Awaitable[ComponentHealth]]:
     """Down without an answer in 2 s, degraded above 1 s. A missing table raises its error."""
 
     async def check() -> ComponentHealth:
@@ -34,6 +41,7 @@ def database_check(database: Reader) -> Callable[[], Awaitable[ComponentHealth]]
         try:
             async with asyncio.timeout(DEADLINE):
                 await database.fetch_one(PROBE)
+                await database.write(_unit)
         except TimeoutError:
             return ComponentHealth(
                 status=ComponentStatus.DOWN, message=f"no answer within {DEADLINE:g} s"

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,6 +22,7 @@ import structlog
 from ...errors import Unavailable
 from ..persistence import Params, Row, Transaction, Unit
 from .connection import connect
+from .settled import settle
 
 T = TypeVar("T")
 
@@ -28,10 +30,19 @@ MAX_BATCH = 256
 MAX_QUEUED = 4096
 LOCK_ATTEMPTS = 6  # each waits for `busy_timeout`
 
+# Compiled statements are kept by their text, and checked once: these of the writer's own must not
+# be found by a unit that says the same.
+_BEGIN = "BEGIN IMMEDIATE -- by the writer"
+_COMMIT = "COMMIT -- by the writer"
+_ROLLBACK = "ROLLBACK -- by the writer"
+_SAVEPOINT = "SAVEPOINT unit -- by the writer"
+_UNDO = "ROLLBACK TO unit -- by the writer"
+_RELEASE = "RELEASE unit -- by the writer"
+
 log = structlog.get_logger(__name__)
 
 
-class SqliteTransaction:
+class UnitTransaction:
     """The transaction of one unit. Its awaits never suspend."""
 
     __slots__ = ("_connection", "callbacks")
@@ -70,8 +81,26 @@ class _Job:
     callbacks: list[Callable[[], None]] = field(default_factory=list)
 
 
+class _Guard:
+    """SQLite's authorizer: the transaction is the writer's, and closed to the units in it."""
+
+    def __init__(self) -> None:
+        self.unit_runs = False
+        self.refused = False
+
+    def __call__(self, action: int, *_: str | None) -> int:
+        if self.unit_runs and action in (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT):
+            self.refused = True
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+
 class Writer:
-    """The one writer of a SQLite file. Bounded: beyond `MAX_QUEUED` units, `write` waits."""
+    """The one writer of a SQLite file. Bounded: beyond `MAX_QUEUED` units, `write` waits.
+
+    A failure outside any unit ends the thread and fails what was queued: nobody waits for ever.
+    The next write starts another thread, on a connection of its own.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -81,30 +110,30 @@ class Writer:
         self._places = asyncio.Semaphore(MAX_QUEUED)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._guard = _Guard()
         self.batches = 0
         self.units = 0
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
-        opened: asyncio.Future[None] = self._loop.create_future()
-        self._thread = threading.Thread(
-            target=self._serve, args=(opened,), name="mission-writer", daemon=True
-        )
-        self._thread.start()
-        await opened
+        try:
+            await self.write(_nothing)
+        except BaseException:
+            await settle(self.close())
+            raise
 
     async def close(self) -> None:
         """Commit what is queued, then stop."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
         with self._wake:
             self._closing = True
             self._wake.notify()
-        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+            thread = self._thread
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
 
     async def write(self, unit: Unit[T]) -> T:
-        if self._thread is None or self._loop is None:
+        """Raises Unavailable: closed, or the file cannot be written now."""
+        if self._loop is None:
             raise Unavailable("the database is closed")
         await self._places.acquire()
         job = _Job(unit, self._loop.create_future())
@@ -114,24 +143,40 @@ class Writer:
                 raise Unavailable("the database is closing")
             self._jobs.append(job)
             self._wake.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._serve, name="mission-writer", daemon=True
+                )
+                self._thread.start()
         return cast(T, await job.future)
 
     # the thread
 
-    def _serve(self, opened: asyncio.Future[None]) -> None:
-        loop = cast(asyncio.AbstractEventLoop, self._loop)
+    def _serve(self) -> None:
+        batch: list[_Job] = []
         try:
-            connection = connect(self._path)
-        except sqlite3.Error as error:
-            loop.call_soon_threadsafe(opened.set_exception, error)
-            return
-        loop.call_soon_threadsafe(opened.set_result, None)
-        try:
-            while batch := self._take():
-                self._run(connection, batch)
-                loop.call_soon_threadsafe(self._deliver, batch)
-        finally:
-            connection.close()
+            with closing(connect(self._path)) as connection:
+                self._guard = _Guard()
+                connection.set_authorizer(self._guard)
+                while batch := self._take():
+                    self._run(connection, batch)
+                    self._hand_over(batch)
+                    batch = []
+        except BaseException as error:
+            log.exception("the database's writer failed")
+            with self._wake:
+                failed = [*batch, *self._jobs]
+                self._jobs.clear()
+                self._thread = None
+            for job in failed:
+                if job.error is None:
+                    job.error = Unavailable(f"the database cannot be written: {error}")
+                    job.error.__cause__ = error
+            self._hand_over(failed)
+
+    def _hand_over(self, jobs: list[_Job]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            cast(asyncio.AbstractEventLoop, self._loop).call_soon_threadsafe(self._deliver, jobs)
 
     def _take(self) -> list[_Job]:
         with self._wake:
@@ -144,13 +189,38 @@ class Writer:
         try:
             _begin(connection)
             for job in batch:
-                _run_unit(connection, job, alone=len(batch) == 1)
-            connection.execute("COMMIT")
+                self._run_unit(connection, job, alone=len(batch) == 1)
+            connection.execute(_COMMIT)
         except BaseException as error:  # nothing of this batch is durable
             if connection.in_transaction:
-                connection.execute("ROLLBACK")
+                connection.execute(_ROLLBACK)
             for job in batch:
                 job.error = job.error or error
+
+    def _run_unit(self, connection: sqlite3.Connection, job: _Job, *, alone: bool) -> None:
+        """Run one unit in a savepoint of its own, so that its failure harms no other."""
+        transaction = UnitTransaction(connection)
+        if not alone:
+            connection.execute(_SAVEPOINT)
+        guard = self._guard
+        guard.unit_runs, guard.refused = True, False
+        try:
+            job.result = _drive(job.unit(transaction))
+            if guard.refused:
+                raise RuntimeError("a unit went on after it was refused to end its transaction")
+        except BaseException as error:
+            job.error = _refusal(error) if guard.refused else error
+            # Some failures (disk full, I/O) end the whole transaction: then nobody's work is kept.
+            if alone or not connection.in_transaction:
+                raise
+            guard.unit_runs = False
+            connection.execute(_UNDO)
+        else:
+            job.callbacks = transaction.callbacks
+        finally:
+            guard.unit_runs = False
+        if not alone:
+            connection.execute(_RELEASE)
 
     def _deliver(self, batch: list[_Job]) -> None:
         self.batches += 1
@@ -163,7 +233,7 @@ class Writer:
                         callback()
                     except Exception:
                         log.exception("after_commit callback failed")
-            if job.future.cancelled():
+            if job.future.done():  # its caller was cancelled
                 continue
             if job.error is not None:
                 job.future.set_exception(job.error)
@@ -175,30 +245,11 @@ def _begin(connection: sqlite3.Connection) -> None:
     # A plugin's own transaction may hold the file; the batch loses nothing by waiting for it.
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_BEGIN)
             return
         except sqlite3.OperationalError as error:
             if attempt == LOCK_ATTEMPTS or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-
-
-def _run_unit(connection: sqlite3.Connection, job: _Job, *, alone: bool) -> None:
-    """Run one unit in a savepoint of its own, so that its failure harms no other."""
-    transaction = SqliteTransaction(connection)
-    if not alone:
-        connection.execute("SAVEPOINT unit")
-    try:
-        job.result = _drive(job.unit(transaction))
-    except BaseException as error:
-        job.error = error
-        # Some failures (disk full, I/O) end the whole transaction: then nobody's work is kept.
-        if alone or not connection.in_transaction:
-            raise
-        connection.execute("ROLLBACK TO unit")
-    else:
-        job.callbacks = transaction.callbacks
-    if not alone:
-        connection.execute("RELEASE unit")
 
 
 def _drive(awaitable: Any) -> Any:
@@ -213,4 +264,17 @@ def _drive(awaitable: Any) -> Any:
     )
 
 
-_: type[Transaction] = SqliteTransaction
+def _refusal(cause: BaseException) -> RuntimeError:
+    refusal = RuntimeError(
+        "a unit ran BEGIN, COMMIT, ROLLBACK or SAVEPOINT; it is one transaction already, kept"
+        " when it returns and undone when it raises"
+    )
+    refusal.__cause__ = cause
+    return refusal
+
+
+async def _nothing(tx: Transaction) -> None:
+    """A unit that asks for nothing but the writer's answer."""
+
+
+_: type[Transaction] = UnitTransaction

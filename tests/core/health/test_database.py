@@ -20,6 +20,9 @@ class Slow:
     async def fetch_one(self, sql: str, params: Any = (), /) -> Any:
         await asyncio.sleep(self.seconds)
 
+    async def write(self, unit: Any, /) -> Any:
+        pass
+
 
 async def test_a_migrated_database_is_up(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path)

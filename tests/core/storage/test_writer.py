@@ -6,13 +6,18 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from mission_system.core.errors import Unavailable
+from mission_system.core.health.checker import HealthChecker
+from mission_system.core.health.database import database_check
 from mission_system.core.storage.persistence import Transaction
+from mission_system.core.storage.sqlite import writer as subject
 from mission_system.core.storage.sqlite.connection import connect
+from mission_system.core.storage.sqlite.database import SqliteDatabase
 from mission_system.core.storage.sqlite.writer import Writer
 
 
@@ -43,9 +48,10 @@ async def values(writer: Writer) -> list[str]:
 
 
 async def test_units_that_wait_together_share_a_commit(writer: Writer) -> None:
+    units, batches = writer.units, writer.batches
     await asyncio.gather(*(writer.write(insert(f"v{n}")) for n in range(500)))
-    assert writer.units == 500
-    assert writer.batches < 50
+    assert writer.units - units == 500
+    assert writer.batches - batches < 50
     assert await values(writer) == [f"v{n}" for n in range(500)]
 
 
@@ -134,3 +140,93 @@ async def test_closing_commits_what_is_queued_and_refuses_the_rest(writer: Write
     assert len(await asyncio.gather(*tasks)) == 100
     with pytest.raises(Unavailable):
         await writer.write(insert("late"))
+
+
+@pytest.mark.parametrize("sql", ["COMMIT", "ROLLBACK", "BEGIN IMMEDIATE", "SAVEPOINT unit", "END"])
+@pytest.mark.parametrize("swallowed", [False, True])
+async def test_unit_that_ends_its_transaction_is_refused_and_harms_no_other(
+    writer: Writer, sql: str, swallowed: bool
+) -> None:
+    async def meddling(tx: Transaction) -> None:
+        await tx.insert("INSERT INTO t (x) VALUES (?)", ("lost",))
+        try:
+            await tx.execute(sql)
+        except sqlite3.DatabaseError:
+            if not swallowed:
+                raise
+
+    units = [insert("a"), meddling, insert("b")]
+    results = await asyncio.gather(*map(writer.write, units), return_exceptions=True)
+    assert [type(result) for result in results] == [int, RuntimeError, int]
+    with pytest.raises(RuntimeError, match="a unit ran BEGIN, COMMIT"):  # alone in its batch
+        await writer.write(meddling)
+    assert await values(writer) == ["a", "b"]
+
+
+async def test_failing_writer_lets_nobody_wait_for_ever_and_starts_again(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, gate = threading.Event(), threading.Event()
+
+    def fail(*_: object) -> None:
+        arrived.set()
+        gate.wait(10)
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_run", fail)
+        tasks = [asyncio.create_task(writer.write(insert("taken")))]
+        await asyncio.to_thread(arrived.wait, 10)
+        tasks += [asyncio.create_task(writer.write(insert(f"queued {n}"))) for n in range(3)]
+        await asyncio.sleep(0)
+        gate.set()
+        async with asyncio.timeout(10):
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable] * 4
+    assert "no room" in str(results[0])
+    assert await writer.write(insert("later")) == 1
+    assert await values(writer) == ["later"]
+
+
+async def test_file_that_cannot_be_opened_any_more_is_unavailable_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = SqliteDatabase(tmp_path)
+    await database.open()
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("unable to open")
+
+    async def one(tx: Transaction) -> None:
+        await tx.insert("INSERT INTO stream (last_seq, first_seq) VALUES (0, 1)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "_run", fail)
+        with pytest.raises(Unavailable):
+            await database.write(one)
+        patch.setattr(subject, "connect", fail)
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="unable to open"):
+                await database.write(one)
+        result = await HealthChecker(
+            "1.0", {"database": database_check(database)}
+        ).check_readiness()
+        assert result.components["database"].status == "down"
+    await database.write(one)
+    assert (await database_check(database)()).status == "up"
+    await database.close()
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_writer_whose_opening_is_cancelled_leaves_no_thread(
+    tmp_path: Path, turns: int
+) -> None:
+    writer = Writer(tmp_path / "w.sqlite3")
+    opening = asyncio.create_task(writer.open())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    opening.cancel()
+    with suppress(asyncio.CancelledError):
+        await opening
+        await writer.close()
+    assert writer._thread is None or not writer._thread.is_alive()
