@@ -32,17 +32,23 @@ class Node:
         self.tower = ControlTower(runtime, capabilities, self.chat, log)
         self.health = make_checker(runtime, self.database)
         self.started_at = datetime.now(UTC)
+        self._begun = False
         self._started = AsyncExitStack()
         self._drained = False
 
     async def start(self, around: AbstractAsyncContextManager[object] | None = None) -> None:
         """Open the storage, start fan-out, enter `around`, take up unfinished work.
 
-        `around` holds what processes rely on: it is left only when none runs any more.
+        `around` holds what processes rely on: it is left only when none runs any more. A start
+        that fails or is cancelled leaves nothing behind.
 
         Raises:
-            LeaseHeld: another server uses the data folder. Nothing has been started then.
+            LeaseHeld: another server uses the data folder.
+            RuntimeError: it was started before. A node lives once.
         """
+        if self._begun:
+            raise RuntimeError("a node lives once: to serve this folder again, make another")
+        self._begun = True
         async with AsyncExitStack() as started:
             await self.database.open()
             started.push_async_callback(self._close)

@@ -20,8 +20,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
     Raises:
         LeaseHeld: another server uses the data folder.
+        RuntimeError: it was started before.
     """
     state = cast(AppState, app.state)
+    if state.phase != "new":
+        raise RuntimeError("an application lives once: to serve again, create another")
     state.phase = "starting"
     try:
         await state.node.start(_plugins(state))

@@ -48,10 +48,13 @@ class Watchers:
 
     def __init__(self) -> None:
         self._watchers: dict[str, set[Watcher]] = {}
+        self._closed = False
 
     @contextmanager
     def watching(self, pid: str) -> Iterator[Watcher]:
         watcher = Watcher()
+        if self._closed:
+            watcher.tell(None)
         self._watchers.setdefault(pid, set()).add(watcher)
         try:
             yield watcher
@@ -68,7 +71,8 @@ class Watchers:
                 watcher.tell(process)
 
     def close(self) -> None:
-        """Let nobody wait any longer."""
+        """Let nobody wait any longer, nor anybody who comes later."""
+        self._closed = True
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.tell(None)

@@ -150,3 +150,16 @@ async def test_storage_that_fails_for_a_moment_leaves_no_process_hanging(
         assert process.state is ProcessState.TERMINATED
         assert process.reply == "done" or process.reason == "not_stored"
     assert (await settled(node, ann))[0].state is ProcessState.TERMINATED
+
+
+async def test_who_waits_while_the_server_stops_is_not_kept_for_the_whole_time(
+    start_node, send, ann
+) -> None:
+    async def stuck(mission: Mission) -> str:
+        return await mission.step("wait", asyncio.sleep, 3600)
+
+    node = await start_node(stuck)
+    process = await send(node, wait=None)
+    await node.tower.stop()
+    async with asyncio.timeout(10):
+        assert not (await node.tower.wait(ann, process.pid, 3600)).settled
