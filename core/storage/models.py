@@ -62,7 +62,8 @@ class Process(Model):
     priority = fields.CharField(max_length=16)
     stage = fields.CharField(max_length=255, null=True)
     epoch = fields.IntField(default=0)
-    input = fields.TextField()  # what a run reads at its start: message, context, provider
+    message = fields.TextField()
+    input = fields.TextField()  # what a run reads at its start: context, provider
     quota = fields.TextField()
     outcome = fields.CharField(max_length=16, null=True)
     reason = fields.CharField(max_length=255, null=True)

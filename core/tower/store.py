@@ -45,10 +45,11 @@ class ProcessStore:
         self._persistence = persistence
 
     async def find(self, user_id: str, id: str) -> ProcessControlBlock | None:
-        """By pid or request id."""
+        """By pid or request id; where one process's request id is another's pid, by pid."""
         row = await self._persistence.fetch_one(
-            _PROCESSES + " WHERE p.user_id = ? AND (p.pid = ? OR p.request_id = ?)",
-            (user_id, id, id),
+            _PROCESSES + " WHERE p.user_id = ? AND (p.pid = ? OR p.request_id = ?)"
+            " ORDER BY CASE WHEN p.pid = ? THEN 0 ELSE 1 END LIMIT 1",
+            (user_id, id, id, id),
         )
         return (await self._complete([row]))[0] if row else None
 
@@ -63,13 +64,19 @@ class ProcessStore:
     async def list_processes(
         self, user_id: str, session_id: str | None, first: int, after: str | None
     ) -> Page[ProcessControlBlock]:
-        """Newest first: pids are ordered by time."""
+        """Newest first: pids are ordered by time. None of a session that is not the user's."""
         (before,) = decode_cursor(after, str) if after is not None else (LAST_PID,)
-        of_session = " AND s.public_id = ?" if session_id is not None else ""
+        column = "p.user_id"
+        value: str | int = user_id
+        if session_id is not None:
+            session = await self._persistence.fetch_one(
+                "SELECT id FROM session WHERE user_id = ? AND public_id = ?", (user_id, session_id)
+            )
+            column = "p.session_id"
+            value = session["id"] if session else 0
         rows = await self._persistence.fetch_all(
-            f"{_PROCESSES} WHERE p.user_id = ? AND p.pid < ?{of_session}"
-            " ORDER BY p.pid DESC LIMIT ?",
-            (user_id, before, *([session_id] if session_id is not None else []), limited(first)),
+            f"{_PROCESSES} WHERE {column} = ? AND p.pid < ? ORDER BY p.pid DESC LIMIT ?",
+            (value, before, limited(first)),
         )
         processes = {process.pid: process for process in await self._complete(rows)}
         return page(rows, first, lambda row: processes[row["pid"]], lambda row: (row["pid"],))
@@ -181,9 +188,9 @@ async def insert_process(
     """Inside a unit: a new process. `input` is what every run of it reads at its start."""
     await tx.execute(
         "INSERT INTO process (pid, session_id, user_id, request_id, capability, version, state,"
-        " priority, epoch, input, quota, message_id, llm_calls, tool_calls, agent_hops,"
+        " priority, epoch, message, input, quota, message_id, llm_calls, tool_calls, agent_hops,"
         " iterations, steps, tokens_in, tokens_out, elapsed, first_seq, created_at, started_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0,"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0,"
         " (SELECT last_seq + 1 FROM stream WHERE id = ?), ?, ?)",
         (
             process.pid,
@@ -195,6 +202,7 @@ async def insert_process(
             process.state,
             process.priority,
             process.epoch,
+            process.message,
             orjson.dumps(input).decode(),
             process.quota.model_dump_json(),
             process.message_id,
@@ -254,7 +262,7 @@ def process_from(row: Row, interrupts: tuple[Interrupt, ...] = ()) -> ProcessCon
         user_id=row["user_id"],
         capability=row["capability"],
         version=row["version"],
-        message=orjson.loads(row["input"])["message"],
+        message=row["message"],
         message_id=row["message_id"],
         state=ProcessState(row["state"]),
         priority=SchedulingPriority(row["priority"]),

@@ -89,11 +89,7 @@ class Transitions:
                 process, ProcessState.RUNNING, epoch=1, started_at=to_datetime(at)
             )
             events.append(running)
-        input = {
-            "message": envelope.message,
-            "context": envelope.context,
-            "provider": self._provider,
-        }
+        input = {"context": envelope.context, "provider": self._provider}
         await insert_process(tx, process, session.id, input, at)
         await self._events.append(tx, session.id, caller.user_id, events, at)
         return Start(process, session.id, input), ended

@@ -101,6 +101,7 @@ class Migration(migrations.Migration):
                 ("priority", fields.CharField(max_length=16)),
                 ("stage", fields.CharField(null=True, max_length=255)),
                 ("epoch", fields.IntField(default=0)),
+                ("message", fields.TextField(unique=False)),
                 ("input", fields.TextField(unique=False)),
                 ("quota", fields.TextField(unique=False)),
                 ("outcome", fields.CharField(null=True, max_length=16)),

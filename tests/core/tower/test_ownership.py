@@ -1,0 +1,188 @@
+"""Another user's thing does not exist: by no view, by no change, under no id."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from mission_system.core.chat.service import ChatService
+from mission_system.core.errors import Conflict, NotFound
+from mission_system.core.events.service import EventService
+from mission_system.core.identity import Caller
+from mission_system.core.node import Node
+from mission_system.core.tower.control_tower import ControlTower
+from mission_system.core.tower.mission import Mission
+from mission_system.core.tower.process import Envelope, ProcessControlBlock, SchedulingPriority
+
+ANN, BOB = Caller("ann"), Caller("bob")
+
+
+async def asks(mission: Mission) -> str:
+    return await mission.clarify("Sure?")
+
+
+@dataclass
+class Things:
+    """What belongs to Ann, and to Bob under ids of the same form."""
+
+    node: Node
+    process: ProcessControlBlock
+
+    @property
+    def interrupt(self) -> str:
+        assert self.process.pending is not None
+        return self.process.pending.id
+
+
+async def ask(node: Node, caller: Caller, **envelope: Any) -> ProcessControlBlock:
+    request = Envelope(caller=caller, message="hi", **envelope)
+    process = (await node.tower.submit_request(request, wait=10)).process
+    assert process is not None
+    assert process.pending is not None
+    return process
+
+
+@pytest.fixture
+async def things(start_node: Any) -> Things:
+    node = await start_node(asks)
+    process = await ask(node, ANN)
+    await ask(node, BOB)
+    return Things(node, process)
+
+
+async def first_of(events: AsyncIterator[Any]) -> Any:
+    return await anext(events)
+
+
+View = Callable[[Things, Caller], Awaitable[Any]]
+
+HIDDEN: dict[str, View] = {
+    "ControlTower.submit_request": lambda t, c: t.node.tower.submit_request(
+        Envelope(caller=c, message="hi", session_id=t.process.session_id)
+    ),
+    "ControlTower.resume_request": lambda t, c: t.node.tower.resume_request(c, t.interrupt, "yes"),
+    "ControlTower.cancel_request": lambda t, c: t.node.tower.cancel_request(c, t.process.pid),
+    "ControlTower.resume_process": lambda t, c: t.node.tower.resume_process(c, t.process.pid),
+    "ControlTower.set_priority": lambda t, c: t.node.tower.set_priority(
+        c, t.process.pid, SchedulingPriority.HIGH
+    ),
+    "ControlTower.wait": lambda t, c: t.node.tower.wait(c, t.process.pid, 0),
+    "ControlTower.get": lambda t, c: t.node.tower.get(c, t.process.pid),
+    "ControlTower.steps": lambda t, c: t.node.tower.steps(c, t.process.pid),
+    "ControlTower.get_interrupt": lambda t, c: t.node.tower.get_interrupt(c, t.interrupt),
+    "ChatService.get_session": lambda t, c: t.node.chat.get_session(c, t.process.session_id),
+    "ChatService.list_messages": lambda t, c: t.node.chat.list_messages(c, t.process.session_id),
+    "ChatService.get_message": lambda t, c: t.node.chat.get_message(c, t.process.message_id),
+    "EventService.read": lambda t, c: t.node.events.read(c, t.process.session_id),
+    "EventService.last_seq": lambda t, c: t.node.events.last_seq(c, t.process.session_id),
+    "EventService.follow_session": lambda t, c: first_of(
+        t.node.events.follow_session(c, t.process.session_id, after=0)
+    ),
+    "EventService.follow_process": lambda t, c: first_of(
+        t.node.events.follow_process(c, t.process.pid)
+    ),
+}
+"""What names a thing: NotFound to Bob. To Ann a Conflict at most: it is there."""
+
+
+async def pids(things: Things, caller: Caller) -> set[str]:
+    return {p.pid for p in (await things.node.tower.list_processes(caller)).items}
+
+
+async def pids_of_session(things: Things, caller: Caller) -> set[str]:
+    page = await things.node.tower.list_processes(caller, session_id=things.process.session_id)
+    return {process.pid for process in page.items}
+
+
+async def pids_by_pid(things: Things, caller: Caller) -> set[str]:
+    return set(await things.node.tower.get_many(caller, [things.process.pid]))
+
+
+async def asking(things: Things, caller: Caller) -> set[str]:
+    return {i.pid for i in await things.node.tower.pending_interrupts(caller)}
+
+
+async def sessions(things: Things, caller: Caller) -> set[str]:
+    return {s.session_id for s in (await things.node.chat.list_sessions(caller)).items}
+
+
+async def messages(things: Things, caller: Caller) -> set[int]:
+    return set(await things.node.chat.get_messages(caller, [things.process.message_id]))
+
+
+LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] = {
+    "ControlTower.list_processes": (pids, "pid"),
+    "ControlTower.list_processes of a session": (pids_of_session, "pid"),
+    "ControlTower.get_many": (pids_by_pid, "pid"),
+    "ControlTower.pending_interrupts": (asking, "pid"),
+    "ChatService.list_sessions": (sessions, "session_id"),
+    "ChatService.get_messages": (messages, "message_id"),
+}
+"""What lists things: without Ann's for Bob. The attribute of her process that names the thing."""
+
+NOBODYS = {
+    "ChatService.create_session": "makes the caller's own",
+    "ControlTower.start": "life",
+    "ControlTower.stop": "life",
+}
+
+
+def test_every_method_that_takes_a_caller_is_in_the_table() -> None:
+    methods = {
+        f"{service.__name__}.{name}"
+        for service in (ControlTower, ChatService, EventService)
+        for name, method in inspect.getmembers(service, inspect.isfunction)
+        if not name.startswith("_")
+        and {"caller", "envelope"} & set(inspect.signature(method).parameters)
+        and "tx" not in inspect.signature(method).parameters
+    }
+    listed = {name.partition(" ")[0] for name in LISTED}
+    assert methods - set(HIDDEN) - listed - set(NOBODYS) == set()
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+async def test_thing_of_another_user_is_not_found(things: Things, name: str) -> None:
+    with pytest.raises(NotFound):
+        await HIDDEN[name](things, BOB)
+    before = await things.node.tower.get(ANN, things.process.pid)
+    assert before == things.process  # Bob has changed nothing
+    with suppress(Conflict):
+        await HIDDEN[name](things, ANN)
+
+
+@pytest.mark.parametrize("name", LISTED)
+async def test_thing_of_another_user_is_in_no_list(things: Things, name: str) -> None:
+    view, attribute = LISTED[name]
+    thing = getattr(things.process, attribute)
+    assert thing not in await view(things, BOB)
+    assert thing in await view(things, ANN)
+
+
+async def test_request_id_of_another_user_is_free_and_names_ones_own(start_node: Any) -> None:
+    node = await start_node(asks)
+    hers, his = [await ask(node, caller, request_id="same") for caller in (ANN, BOB)]
+    assert (await node.tower.get(ANN, "same")).pid == hers.pid
+    assert (await node.tower.get(BOB, "same")).pid == his.pid
+
+
+async def test_session_id_of_another_user_names_ones_own(start_node: Any) -> None:
+    node = await start_node(asks)
+    hers, his = [
+        await ask(node, caller, session_id="same", create_session=True) for caller in (ANN, BOB)
+    ]
+    for caller, process in ((ANN, hers), (BOB, his)):
+        page = await node.tower.list_processes(caller, session_id="same")
+        assert [each.pid for each in page.items] == [process.pid]
+
+
+async def test_request_id_that_is_the_pid_of_another_process_gives_way(start_node: Any) -> None:
+    node = await start_node(asks)
+    first = await ask(node, ANN, request_id="first")
+    second = await ask(node, ANN, request_id=first.pid)
+    assert (await node.tower.get(ANN, first.pid)).pid == first.pid
+    assert (await node.tower.get(ANN, second.pid)).pid == second.pid
