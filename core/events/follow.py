@@ -21,21 +21,28 @@ REREAD_SECONDS = 5.0  # the last net, should a hint be lost
 
 
 class Tail:
-    """The newest events of one stream, for as long as somebody follows it."""
+    """The newest events of one stream, for as long as somebody follows it.
+
+    The log is read when it may hold more than was read: after a hint, and every `REREAD_SECONDS`
+    without one, once for all followers.
+    """
 
     def __init__(self, log: EventLog, stream: int, seq: int) -> None:
         self._log = log
         self._stream = stream
         self._ring: deque[Event] = deque(maxlen=RING)
         self._read_to = seq
-        self._hinted = seq
+        self._hinted = seq + 1  # it may have grown since its end was looked up
+        self._hints = 0
+        self._read_at = 0.0
         self._reading = asyncio.Lock()
         self._grown = asyncio.Event()
         self.followers = 0
 
     def hinted(self, _stream: int, seq: int) -> None:
-        if seq > self._hinted:
-            self._hinted = seq
+        if seq > self._read_to:
+            self._hinted = max(self._hinted, seq)
+            self._hints += 1
             self._grown.set()
 
     async def take(self, after: int) -> list[Event]:
@@ -51,23 +58,26 @@ class Tail:
         if self._hinted > self._read_to:
             return
         self._grown.clear()
+        clock = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(REREAD_SECONDS):
+            async with asyncio.timeout_at(self._read_at + REREAD_SECONDS):
                 await self._grown.wait()
         except TimeoutError:
-            self._hinted = self._read_to + 1  # look, whether hinted or not
+            if clock() >= self._read_at + REREAD_SECONDS:  # and no other follower has looked
+                self._hinted = max(self._hinted, self._read_to + 1)
 
     async def _advance(self, after: int) -> None:
         async with self._reading:
-            if after < self._read_to:
+            if after < self._read_to or self._hinted <= self._read_to:
                 return  # another follower has just read it
-            hinted = self._hinted
+            hints = self._hints
             events = await self._log.read(self._stream, self._read_to)
+            self._read_at = asyncio.get_running_loop().time()
             self._ring.extend(events)
             if events:
                 self._read_to = events[-1].seq
                 self._grown.set()
-            elif self._hinted == hinted:
+            elif self._hints == hints:
                 self._hinted = self._read_to  # no hint came meanwhile: there is nothing newer
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import orjson
 
 from ..clock import Micros, to_datetime
+from ..errors import InvalidInput
 from ..storage.persistence import Persistence, Row, Transaction
 from .event import Event, NewEvent
 
 MAX_READ = 500
+BIGGEST = (1 << 63) - 1
 Hint = Callable[[int, int, str], None]
 """Called on the event loop after a commit with (stream, newest seq, user)."""
 
@@ -59,11 +61,19 @@ class EventLog:
         return last
 
     async def read(self, stream: int, after: int, limit: int = MAX_READ) -> list[Event]:
-        """Events with `seq > after`, oldest first, at most `limit`."""
+        """Events with `seq > after`, oldest first, at most `limit` (1 to `MAX_READ`).
+
+        Raises:
+            InvalidInput: a limit or cursor out of its bounds.
+        """
+        if not 1 <= limit <= MAX_READ:
+            raise InvalidInput("limit", f"must be between 1 and {MAX_READ}")
+        if not 0 <= after <= BIGGEST:
+            raise InvalidInput("after", f"must be between 0 and {BIGGEST}")
         rows = await self._persistence.fetch_all(
             "SELECT e.*, s.public_id FROM event e LEFT JOIN session s ON s.id = e.stream_id"
             " WHERE e.stream_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?",
-            (stream, after, min(limit, MAX_READ)),
+            (stream, after, limit),
         )
         return [_event(row) for row in rows]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
 
 from mission_system.core.clock import now
-from mission_system.core.errors import CursorExpired
+from mission_system.core.errors import CursorExpired, InvalidInput
 from mission_system.core.events import follow
 from mission_system.core.events.event import Event, NewEvent
 from mission_system.core.events.follow import RING, Followers
@@ -137,6 +137,70 @@ async def test_many_followers_of_a_stream_cost_one_read(
     results = await asyncio.gather(*followers)
     assert all([event.seq for event in events] == list(range(1, 11)) for events in results)
     assert reads <= 2
+
+
+async def test_idle_followers_of_a_stream_cost_one_read_a_round(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They joined one after another, so that their rounds would differ if they were their own."""
+    monkeypatch.setattr(follow, "REREAD_SECONDS", 0.1)
+    count, reads = 200, [0]
+    read = bench.log.read
+
+    async def counted(*args: int) -> list[Event]:
+        reads[0] += 1
+        return await read(*args)
+
+    stream = await bench.stream()
+    async with AsyncExitStack() as stack:
+        waiting = []
+        for _ in range(count):
+            follower = await stack.enter_async_context(aclosing(bench.followers.follow(stream, 0)))
+            waiting.append(asyncio.ensure_future(anext(follower)))
+            await asyncio.sleep(0.001)
+        async with asyncio.timeout(10):
+            while bench.followers._tails[stream].followers < count:
+                await asyncio.sleep(0.001)
+        monkeypatch.setattr(bench.log, "read", counted)
+        rounds_began = asyncio.get_running_loop().time()
+        async with asyncio.timeout(30):
+            while reads[0] < 5:
+                await asyncio.sleep(0.01)
+        rounds = (asyncio.get_running_loop().time() - rounds_began) / 0.1
+        assert reads[0] <= rounds + 2
+        await bench.append(stream, tick(0))
+        async with asyncio.timeout(10):
+            assert [event.seq for event in await asyncio.gather(*waiting)] == [1] * count
+
+
+async def test_hint_during_a_read_is_not_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though what it hints at was not in that read, and the stream was to be looked at anyway."""
+    monkeypatch.setattr(follow, "REREAD_SECONDS", 3600)
+    stream = await bench.stream()
+    read = bench.log.read
+
+    async def slow(*args: int) -> list[Event]:
+        events = await read(*args)
+        if not events:
+            monkeypatch.setattr(bench.log, "read", read)
+            await bench.append(stream, tick(0))
+            await asyncio.sleep(0.05)  # the hint's way through the hub
+        return events
+
+    monkeypatch.setattr(bench.log, "read", slow)
+    assert len(await bench.take(stream, 1)) == 1
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 501, 1 << 70])
+@pytest.mark.parametrize("after", [-1, 1 << 63])
+async def test_page_of_events_is_bounded(bench: Bench, limit: int, after: int) -> None:
+    stream = await bench.stream()
+    with pytest.raises(InvalidInput, match="limit"):
+        await bench.log.read(stream, 0, limit)
+    with pytest.raises(InvalidInput, match="after"):
+        await bench.log.read(stream, after, 10)
 
 
 async def test_lost_hint_costs_time_and_no_event(
