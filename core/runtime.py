@@ -73,7 +73,7 @@ def create_mission_runtime(
     """
     settings = settings or Settings()
     threads = ThreadPool(settings.tool_threads)
-    storage = persistence or make_database(settings)
+    storage = make_database(settings) if persistence is None else persistence
     recorder = outside_recorder(storage)
     return MissionRuntime(
         persistence=storage,

@@ -46,6 +46,18 @@ class LeaseHeld(MissionError):
         self.holder = holder
 
 
+class FolderUnusable(MissionError):
+    """The data folder cannot be made, or not be written."""
+
+    code = "FOLDER_UNUSABLE"
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"data folder '{folder}' cannot be used: {error.strerror}: '{error.filename}'."
+            " Move away what is in the way, or choose another folder with --data or MISSION_DATA."
+        )
+
+
 class Lease:
     """An advisory lock that the kernel releases when its holder dies, however it dies.
 
@@ -59,22 +71,36 @@ class Lease:
         self._info: LeaseInfo | None = None
 
     def acquire(self) -> None:
-        """Take the folder, made private to this user if it is new.
+        """Take the folder. A new one is made private to this user, and unknown to git.
 
         Raises:
             LeaseHeld: another server has it.
+            FolderUnusable: it is none, or something in it is in the way.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._make_folder()
+            fd = os.open(self._folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise FolderUnusable(self._folder, error) from error
         if not _locked(fd, fcntl.LOCK_EX, patience=LOOK_SECONDS):
             os.close(fd)
             raise LeaseHeld(self._folder, _read_info(self._folder))
         self._fd = fd
-        self._publish(
-            LeaseInfo(
-                os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat("T", "seconds")
-            )
-        )
+        started_at = datetime.now(UTC).isoformat("T", "seconds")
+        try:
+            self._publish(LeaseInfo(os.getpid(), socket.gethostname(), started_at))
+        except OSError as error:
+            self.release()
+            raise FolderUnusable(self._folder, error) from error
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            if self._folder.is_dir():
+                return
+            raise
+        (self._folder / ".gitignore").write_text("*\n")
 
     def announce(self, url: str) -> None:
         """Say where the server listens, for the command line to find it."""
@@ -90,11 +116,13 @@ class Lease:
 
     @staticmethod
     def read(folder: Path) -> LeaseInfo | None:
-        """The live holder of a folder, or None when nobody has it."""
+        """The live holder of a folder, or None when nobody has it. Raises FolderUnusable."""
         try:
             fd = os.open(folder / "server.lock", os.O_RDWR)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise FolderUnusable(folder, error) from error
         try:
             return None if _locked(fd, fcntl.LOCK_SH, patience=0) else _read_info(folder)
         finally:

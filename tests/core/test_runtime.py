@@ -152,3 +152,12 @@ async def test_two_nodes_in_one_process_know_nothing_of_each_other(tmp_path: Pat
         assert (await a.tower.submit_request(request, wait=10)).process is not None
         assert len((await a.chat.list_sessions(LOCAL)).items) == 1
         assert (await b.chat.list_sessions(LOCAL)).items == ()
+
+
+def test_storage_that_counts_as_false_is_used_all_the_same(tmp_path: Path) -> None:
+    class Empty(SqliteDatabase):
+        def __len__(self) -> int:
+            return 0
+
+    mine = Empty(tmp_path)
+    assert create_mission_runtime(ToolCatalog(), mine).persistence is mine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mission_system.core.storage.lease import Lease, LeaseHeld
+from mission_system.core.storage.lease import FolderUnusable, Lease, LeaseHeld
 
 HOLD = """
 import sys, pathlib
@@ -56,3 +56,29 @@ def test_nobody_holds_a_folder_that_does_not_exist(tmp_path: Path) -> None:
 def test_new_data_folder_is_private(tmp_path: Path) -> None:
     Lease(tmp_path / "new").acquire()
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["server.lock", "server.json.new"])
+def test_folder_where_the_lock_belongs_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(FolderUnusable, match=f"Is a directory: '{tmp_path}/{name}'"):
+        Lease(tmp_path).acquire()
+    assert name != "server.json.new" or Lease.read(tmp_path) is None
+
+
+def test_file_where_the_folder_belongs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("mine")
+    with pytest.raises(FolderUnusable, match="File exists"):
+        Lease(tmp_path / "data").acquire()
+    with pytest.raises(FolderUnusable, match="--data"):
+        Lease.read(tmp_path / "data")
+
+
+def test_folder_that_the_server_makes_is_unknown_to_git_and_others_are_left_alone(
+    tmp_path: Path,
+) -> None:
+    Lease(tmp_path / "new").acquire()
+    assert (tmp_path / "new" / ".gitignore").read_text() == "*\n"
+    (tmp_path / "there").mkdir()
+    Lease(tmp_path / "there").acquire()
+    assert not (tmp_path / "there" / ".gitignore").exists()

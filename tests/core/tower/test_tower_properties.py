@@ -328,7 +328,7 @@ def check_nothing_is_held(node: Node) -> None:
 
 def check_processes(bench: Bench) -> None:
     processes = bench.rows("SELECT * FROM process")
-    said = Counter(orjson.loads(process["input"])["message"] for process in processes)
+    said = Counter(process["message"] for process in processes)
     assert set(said.values()) <= {1}
     assert bench.world.accepted <= set(said)
     assert not bench.world.refused & set(said)
