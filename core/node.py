@@ -14,6 +14,7 @@ from .events.log import EventLog
 from .events.service import EventService
 from .health.checker import make_checker
 from .runtime import MissionRuntime
+from .tokens.service import TokenService
 from .tower.control_tower import ControlTower
 
 
@@ -29,6 +30,7 @@ class Node:
         self._followers = Followers(log, self._hub)
         self.events = EventService(self.database, log, self._followers)
         self.chat = ChatService(self.database, log)
+        self.tokens = TokenService(self.database)
         self.tower = ControlTower(runtime, capabilities, self.chat, log)
         self.health = make_checker(runtime, self.database)
         self.started_at = datetime.now(UTC)

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
         default=False,
         description="Serve other machines without authentication. Only behind a guard.",
     )
+    auth: Literal["none", "tokens"] = Field(
+        default="none",
+        description="none: whoever reaches the server is believed, for one person's machine."
+        " tokens: callers show one made by `mission token create`.",
+    )
     allowed_hosts: Names = Field(
         default=(), description="Names, beside the loopback ones, that a Host header may carry."
     )

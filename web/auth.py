@@ -2,26 +2,131 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
 from starlette.requests import HTTPConnection
 
-from ..core.errors import InvalidInput
+from ..core.errors import Forbidden, InvalidInput, MissionError
 from ..core.identity import LOCAL, Caller
+from ..core.settings import Settings
+from ..core.tokens.service import TokenService
 
 USER_HEADER = "X-Mission-User"
 MAX_USER = 255
+FORBIDDEN = 4403
+"""The close code of a WebSocket whose caller may not come in, or may not go on."""
+RECHECK_SECONDS = 15.0
+"""How often a connection that stays open is asked whether its token is still valid."""
 
 
-def caller_of(connection: HTTPConnection) -> Caller:
-    """The caller of a request or WebSocket, without authentication: whoever the header names.
+class Unauthenticated(MissionError):
+    """The server wants a token, and there is none, or none that is valid."""
 
-    Without the header it is the person at this machine, who is also the admin.
+    code = "UNAUTHENTICATED"
+
+
+class TokenLost(Exception):
+    """The token of an open connection has expired or was revoked."""
+
+
+class Authenticator:
+    """Tells callers by the mode of the settings: `none` believes them, `tokens` does not."""
+
+    def __init__(self, settings: Settings, tokens: TokenService) -> None:
+        self._required = settings.auth == "tokens"
+        self._tokens = tokens
+
+    @property
+    def required(self) -> bool:
+        """Whether a caller has to show a token."""
+        return self._required
+
+    async def caller(self, connection: HTTPConnection, secret: str | None = None) -> Caller:
+        """Who calls: the owner of the token (`secret`, or the Authorization header's), or without
+        authentication whoever the header X-Mission-User names.
+
+        Raises:
+            Unauthenticated: a token is wanted and there is none that is valid.
+            Forbidden: the header names somebody whom the token may not act for.
+            InvalidInput: the header is not a name.
+        """
+        named = user_named(connection)
+        if not self._required:
+            return LOCAL if named in (None, LOCAL.user_id) else Caller(named or "")
+        token = await self._tokens.check(secret or secret_of(connection) or "")
+        if token is None:
+            raise Unauthenticated("a valid token is needed: `Authorization: Bearer <token>`")
+        return acting_for(token.caller, named)
+
+    @asynccontextmanager
+    async def while_valid(self, secret: Callable[[], str | None]) -> AsyncIterator[None]:
+        """Ends its body soon after the token is valid no more; while there is none, it waits.
+
+        Raises:
+            TokenLost: that happened.
+        """
+        if not self._required:
+            yield
+            return
+        body = asyncio.timeout(None)
+        watch = asyncio.create_task(self._watch(secret, body), name="token-watch")
+        try:
+            async with body:
+                yield
+        except TimeoutError:
+            if body.expired():
+                raise TokenLost from None
+            raise
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    async def _watch(self, secret: Callable[[], str | None], body: asyncio.Timeout) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            shown = secret()
+            if shown is not None and await self._tokens.check(shown) is None:
+                body.reschedule(asyncio.get_running_loop().time())
+                return
+
+
+def acting_for(caller: Caller, user: str | None) -> Caller:
+    """The caller as the user it names: a service may name anybody, others only themselves.
 
     Raises:
-        InvalidInput: the header is empty, longer than 255 characters or not UTF-8.
+        Forbidden: it may not.
+    """
+    if user is None or user == caller.user_id:
+        return caller
+    if caller.role != "service":
+        raise Forbidden(f"this token is bound to one user, who is not '{user[:100]}'")
+    return Caller(user, caller.role)
+
+
+def secret_of(connection: HTTPConnection) -> str | None:
+    """The token in the Authorization header."""
+    return bearer(connection.headers.get("authorization"))
+
+
+def bearer(value: object) -> str | None:
+    """The token in `Bearer <token>`, None for anything else."""
+    if not isinstance(value, str):
+        return None
+    scheme, _, secret = value.partition(" ")
+    return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
+def user_named(connection: HTTPConnection) -> str | None:
+    """Whom the header X-Mission-User names, None without it.
+
+    Raises:
+        InvalidInput: it is empty, longer than 255 characters or not UTF-8.
     """
     raw = connection.headers.get(USER_HEADER)
     if raw is None:
-        return LOCAL
+        return None
     try:
         # Header values arrive as Latin-1; a name is UTF-8 everywhere else.
         name = raw.encode("latin-1").decode()
@@ -29,4 +134,4 @@ def caller_of(connection: HTTPConnection) -> Caller:
         raise InvalidInput(USER_HEADER, "must be UTF-8") from None
     if not 1 <= len(name) <= MAX_USER:
         raise InvalidInput(USER_HEADER, f"must have 1 to {MAX_USER} characters")
-    return LOCAL if name == LOCAL.user_id else Caller(name)
+    return name

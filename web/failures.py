@@ -18,6 +18,7 @@ from ..core.identity import new_id
 
 STATUS_OF = {
     "INVALID_INPUT": 400,
+    "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "NOT_FOUND": 404,
     "CONFLICT": 409,
@@ -39,7 +40,9 @@ async def http_error(_request: Request, error: Exception) -> JSONResponse:
 async def mission_error(_request: Request, error: Exception) -> JSONResponse:
     """`{"detail": ...}` with the status that fits the error's code, 500 for the rest."""
     assert isinstance(error, MissionError)
-    headers = {"Retry-After": str(ceil(error.retry_after))} if isinstance(error, Busy) else None
+    headers = {"Retry-After": str(ceil(error.retry_after))} if isinstance(error, Busy) else {}
+    if error.code == "UNAUTHENTICATED":
+        headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"detail": error.message}, STATUS_OF.get(error.code, 500), headers)
 
 

@@ -33,11 +33,11 @@ class UnsafeSettings(MissionError):
 
 def refuse_unsafe(settings: Settings) -> None:
     """Raises `UnsafeSettings` when other machines could come in without authentication."""
-    if not (is_loopback(settings.host) or settings.insecure):
+    if not (is_loopback(settings.host) or settings.insecure or settings.auth == "tokens"):
         raise UnsafeSettings(
             f"host '{settings.host}' is reachable from other machines, and nobody would be asked"
-            " who they are. Listen on 127.0.0.1, or say --insecure (MISSION_INSECURE=true) if"
-            " something in front of this server guards it."
+            " who they are. Listen on 127.0.0.1, ask for tokens (MISSION_AUTH=tokens), or say"
+            " --insecure (MISSION_INSECURE=true) if something in front of this server guards it."
         )
 
 
@@ -54,8 +54,10 @@ class Guard:
             _host(name) for name in (settings.host, *settings.allowed_hosts)
         ) - {""}
         self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.allowed_origins)
+        # A token is sent by no page that was not given it, whatever name it has for this server.
+        self._asks = settings.auth == "tokens"
         # A rebound name is a name: addresses are only ever typed by people.
-        self._for_others = settings.insecure
+        self._for_others = settings.insecure or self._asks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -82,7 +84,8 @@ class Guard:
             return None
         return (
             "this server asks nobody who they are, so it serves its own machine alone; listen on"
-            " 127.0.0.1, or set MISSION_INSECURE=true if something in front of it guards it"
+            " 127.0.0.1, set MISSION_AUTH=tokens, or MISSION_INSECURE=true if something in front"
+            " of it guards it"
         )
 
     def _refusal(self, path: str, headers: Headers) -> str | None:
@@ -102,7 +105,7 @@ class Guard:
         return None
 
     def _addressed(self, host: str) -> bool:
-        if host in self._hosts or is_loopback(host):
+        if self._asks or host in self._hosts or is_loopback(host):
             return True
         return self._for_others and _is_address(host)
 

@@ -8,6 +8,7 @@ from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 
 from ..core.errors import InvalidInput
+from .auth import Authenticator
 
 if TYPE_CHECKING:
     from ..core.capabilities import OrchestratorSpec
@@ -30,6 +31,7 @@ class AppState(State):
     plugins: PluginHost
     node: Node
     phase: Phase
+    auth: Authenticator
     event_bridge: None = None
     """None, as are the next two, until the interfaces that they serve exist."""
     event_manager: None = None
@@ -41,6 +43,7 @@ class AppState(State):
         self.plugins = plugins
         self.node = node
         self.phase = "new"
+        self.auth = Authenticator(settings, node.tokens)
 
     @property
     def db(self) -> Persistence:

@@ -200,3 +200,19 @@ class Event(Model):
     class Meta:
         table = "event"
         unique_together = (("stream", "seq"), ("pid", "key", "type"))
+
+
+class Token(Model):
+    """What a caller shows to say who it is. Only its digest is kept."""
+
+    id = fields.CharField(max_length=36, primary_key=True)
+    label = fields.CharField(max_length=255)
+    user_id = fields.CharField(max_length=255)
+    role = fields.CharField(max_length=16)
+    digest = fields.CharField(max_length=64, unique=True)
+    created_at = fields.BigIntField()
+    expires_at = fields.BigIntField(null=True)
+    revoked_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "token"

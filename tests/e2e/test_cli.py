@@ -257,3 +257,34 @@ def test_the_demo_stays_up_until_ctrl_c(cli: Cli) -> None:
         code, rest = terminal.end()
     assert code == 0
     assert "Traceback" not in rest
+
+
+# tokens
+
+
+def test_tokens_are_made_beside_a_running_server_listed_and_revoked(cli: Cli) -> None:
+    cli.environment = {"MISSION_AUTH": "tokens"}
+    with cli.server():
+        stranger = cli.run("ask", "hello")
+        assert (stranger.returncode, stranger.stdout) == (2, "")
+        assert "mission token create" in stranger.stderr
+        secret = cli.run(
+            "token", "create", "ann", "--label", "laptop", "--days", "3"
+        ).stdout.strip()
+        assert cli.run("ask", "hello", MISSION_TOKEN=secret).stdout == "You said: hello\n"
+        [listed] = cli.run("token", "list").stdout.splitlines()
+        assert "ann" in listed
+        assert "laptop" in listed
+        assert secret not in listed
+        assert cli.run("token", "revoke", listed.split()[0]).returncode == 0
+        again = cli.run("token", "revoke", listed.split()[0])
+        assert (again.returncode, "revoked before" in again.stderr) == (2, True)
+    with cli.server():
+        assert cli.run("ask", "hello", MISSION_TOKEN=secret).returncode == 2
+
+
+def test_a_first_token_needs_no_server(cli: Cli) -> None:
+    secret = cli.run("token", "create", "root", "--role", "admin").stdout.strip()
+    cli.environment = {"MISSION_AUTH": "tokens", "MISSION_TOKEN": secret}
+    with cli.server():
+        assert cli.run("ask", "hello").returncode == 0

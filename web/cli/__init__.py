@@ -13,6 +13,7 @@ from .ask import answer, ask
 from .demo import demo
 from .plugins import plugins
 from .serve import serve
+from .token import token
 
 
 def main() -> None:
@@ -46,6 +47,7 @@ def _app() -> typer.Typer:
     for command in (demo, serve, ask, answer):
         app.command()(command)
     app.add_typer(plugins, name="plugins")
+    app.add_typer(token, name="token")
     return app
 
 

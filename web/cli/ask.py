@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,9 +76,10 @@ def _client(url: str | None, data: Path | None, user: str | None) -> Client:
 
     if user is not None:
         checked_user(user)
+    token = os.environ.get("MISSION_TOKEN")
     if url is not None:
         address = checked_url(url)
-        return Client(lambda: address, user)
+        return Client(lambda: address, user, token)
     folder = settings_from(data=data).data
 
     def locate() -> str:
@@ -91,4 +93,4 @@ def _client(url: str | None, data: Path | None, user: str | None) -> Client:
             )
         return holder.url
 
-    return Client(locate, user)
+    return Client(locate, user, token)

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from ...core.errors import MissionError
-from ..auth import USER_HEADER
+from ..auth import FORBIDDEN, USER_HEADER
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
 TIMEOUT = 10.0
@@ -43,11 +43,15 @@ class Client:
     have another. It raises `ServerGone` when there is none.
     """
 
-    def __init__(self, locate: Callable[[], str], user: str | None = None) -> None:
+    def __init__(
+        self, locate: Callable[[], str], user: str | None = None, token: str | None = None
+    ) -> None:
         self._locate = locate
         # As the server reads it: UTF-8, in a header that carries Latin-1.
         name = user.encode().decode("latin-1") if user is not None else None
         self._headers = {} if name is None else {USER_HEADER: name}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
 
     async def execute(self, document: str, variables: Json) -> Json:
         """The `data` of a query or mutation.
@@ -128,6 +132,11 @@ class Client:
                 raise ServerGone(f"{url}: {_reason(error)}") from None
             raise Refused(_reason(error)) from None
         except ConnectionClosed as error:
+            if error.rcvd is not None and error.rcvd.code == FORBIDDEN:
+                raise Refused(
+                    f"{url}: the server wants a valid token. Make one with `mission token create`"
+                    " and put it into MISSION_TOKEN"
+                ) from None
             if error.rcvd is not None and 4400 <= error.rcvd.code < 4500:
                 raise Refused(f"{url}: {error.rcvd.reason}") from None
             raise ServerGone(f"{url}: the connection was lost") from None

@@ -33,7 +33,7 @@ def demo(
     from .settings import settings_from
 
     os.environ.setdefault(ROOT, os.getcwd())
-    settings = settings_from(data=data, port=port)
+    settings = settings_from(data=data, port=port, auth="none")
     configure_logs(settings, level="warning")  # the events on the screen are the story
     raise typer.Exit(run_stoppable(_demo(settings, question, once)))
 

@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLError
 from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http.exceptions import NonJsonMessageReceived, WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     BaseGraphQLTransportWSHandler,
 )
 
+from ...core.errors import MissionError
+from ...core.identity import Caller
 from ...schema.context import Context
+from ..auth import bearer, secret_of, user_named
 
 if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
     from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
+
+    from ..state import AppState
+
+NOBODY = Caller("")
+"""Who calls before that is known: owns nothing, and no operation runs yet."""
 
 
 class SocketAdapter(ASGIWebSocketAdapter):
@@ -35,6 +45,34 @@ class SocketAdapter(ASGIWebSocketAdapter):
         except (RuntimeError, TimeoutError) as error:
             # Starlette's word for a socket that is closed, and ours for one that is stuck.
             raise WebSocketDisconnected from error
+
+
+class SocketContext(Context):
+    """One connection's view of the server. Who calls is known once `admit` has been."""
+
+    def __init__(self, socket: WebSocket, state: AppState) -> None:
+        """Raises InvalidInput where the handshake names no user that could be one."""
+        super().__init__(state.node, NOBODY, state.plugins)
+        user_named(socket)
+        self.connection_params: Mapping[str, object] = {}
+        """The payload of the protocol's handshake; Strawberry puts it here."""
+        self.secret: str | None = None
+        self._socket = socket
+        self._auth = state.auth
+
+    async def admit(self) -> None:
+        """Find out who calls: by the payload of the protocol's handshake, as browsers cannot set
+        headers (`{"Authorization": "Bearer <token>"}`), else by the headers.
+
+        Raises:
+            ConnectionRejectionError: the caller may not come in.
+        """
+        given = {name.lower(): value for name, value in self.connection_params.items()}
+        self.secret = bearer(given.get("authorization")) or secret_of(self._socket)
+        try:
+            self.caller = await self._auth.caller(self._socket, self.secret)
+        except MissionError as error:
+            raise ConnectionRejectionError from error
 
 
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):

@@ -6,11 +6,11 @@ the WebSocket protocol is Strawberry's.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from graphql import GraphQLError
@@ -30,6 +30,7 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
+from strawberry.types.unset import UNSET, UnsetType
 
 from ... import schema as schema_package
 from ...core.errors import MissionError
@@ -37,17 +38,19 @@ from ...core.settings import Settings
 from ...schema.build import build_schema
 from ...schema.context import Context
 from ...schema.errors import INVALID_REQUEST
-from ..auth import caller_of
+from ..auth import FORBIDDEN, TokenLost, secret_of
+from ..failures import STATUS_OF
 from ..state import state_of
 from .answer import answered, body_of, refused
 from .media import Media, accepted
 from .operation import Operation, Refused, read_operation
-from .socket import SocketAdapter, SocketHandler
+from .socket import SocketAdapter, SocketContext, SocketHandler
 from .stall import DropStalled
 
 PAGE = Path(schema_package.__path__[0]) / "static" / "graphiql" / "index.html"
 STALLED_SECONDS = 30.0
 INIT_SECONDS = 10.0
+_DENIED = ("UNAUTHENTICATED", "FORBIDDEN")
 
 PAGE_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
@@ -101,11 +104,22 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def _socket(self, socket: WebSocket) -> None:
         try:
-            context = context_of(socket)
+            context = SocketContext(socket, state_of(socket))
         except MissionError:
             await self.reject_websocket(socket)
-        else:
-            await self.run(socket, context=context)
+            return
+        try:
+            async with state_of(socket).auth.while_valid(lambda: context.secret):
+                await self.run(socket, context=context)
+        except TokenLost:
+            await socket.close(FORBIDDEN, "Forbidden")
+
+    async def on_ws_connect(self, context: Context) -> UnsetType:
+        """The handshake of the protocol, whose payload may bring the token that browsers cannot
+        put into a header: `{"Authorization": "Bearer <token>"}`."""
+        if isinstance(context, SocketContext):
+            await context.admit()
+        return cast(UnsetType, UNSET)
 
     async def _respond(self, request: Request) -> Response:
         media = accepted(request.headers.get("accept"))
@@ -117,7 +131,7 @@ class GraphQLView(GraphQL[Context, None]):
                 return FileResponse(PAGE, media_type="text/html", headers=policy)
             if media is None:
                 raise Refused(406, f"Accept one of: {', '.join(Media)}.")
-            context = context_of(request)
+            context = await context_of(request)
             operation = await read_operation(request)
             if media.streams:
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
@@ -127,7 +141,9 @@ class GraphQLView(GraphQL[Context, None]):
             return refused(error, media, refusal.status, refusal.headers)
         except MissionError as error:
             told = GraphQLError(error.message, extensions={"code": error.code})
-            return refused(told, media, 400)
+            status = STATUS_OF[error.code] if error.code in _DENIED else 400
+            headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+            return refused(told, media, status, headers)
 
     async def _run(
         self, request: Request, operation: Operation, context: Context
@@ -180,7 +196,8 @@ class GraphQLView(GraphQL[Context, None]):
             interval=transport.heartbeat_interval,
             send_initial_heartbeat=transport.send_initial_heartbeat,
         )
-        return _Stream(merged(), headers=transport.headers)
+        valid = state_of(request).auth.while_valid(lambda: secret_of(request))
+        return _Stream(merged(), valid, headers=transport.headers)
 
     def encode_json(self, data: object) -> str:
         return orjson.dumps(data).decode()
@@ -190,22 +207,36 @@ class GraphQLView(GraphQL[Context, None]):
 
 
 class _Stream(StreamingResponse):
-    """Closes its source when the client leaves, rather than when memory is next collected."""
+    """Closes its source when the client leaves, rather than when memory is next collected, and
+    ends in good order when its client's token does."""
+
+    def __init__(
+        self,
+        content: AsyncGenerator[str, None],
+        valid: AbstractAsyncContextManager[None],
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(content, headers=headers)
+        self._valid = valid
 
     async def stream_response(self, send: Send) -> None:
         assert isinstance(self.body_iterator, AsyncGenerator)
         async with aclosing(self.body_iterator):
-            await super().stream_response(send)
+            try:
+                async with self._valid:
+                    await super().stream_response(send)
+            except TokenLost:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def context_of(connection: HTTPConnection) -> Context:
-    """What resolvers are given for one request or WebSocket.
+async def context_of(connection: HTTPConnection) -> Context:
+    """What resolvers are given for one request.
 
     Raises:
-        MissionError: who calls cannot be told.
+        MissionError: who calls cannot be told, or may not.
     """
     state = state_of(connection)
-    return Context(state.node, caller_of(connection), state.plugins)
+    return Context(state.node, await state.auth.caller(connection), state.plugins)
 
 
 def _wants_page(request: Request) -> bool:

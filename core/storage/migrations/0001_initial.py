@@ -322,4 +322,27 @@ class Migration(migrations.Migration):
             },
             bases=["Model"],
         ),
+        ops.CreateModel(
+            name="Token",
+            fields=[
+                (
+                    "id",
+                    fields.CharField(primary_key=True, unique=True, db_index=True, max_length=36),
+                ),
+                ("label", fields.CharField(max_length=255)),
+                ("user_id", fields.CharField(max_length=255)),
+                ("role", fields.CharField(max_length=16)),
+                ("digest", fields.CharField(unique=True, max_length=64)),
+                ("created_at", fields.BigIntField()),
+                ("expires_at", fields.BigIntField(null=True)),
+                ("revoked_at", fields.BigIntField(null=True)),
+            ],
+            options={
+                "table": "token",
+                "app": "core",
+                "pk_attr": "id",
+                "table_description": "What a caller shows to say who it is. Only its digest is kept.",
+            },
+            bases=["Model"],
+        ),
     ]

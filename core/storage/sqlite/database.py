@@ -46,13 +46,20 @@ class SqliteDatabase:
             os.close(os.open(self._path, os.O_CREAT, 0o600))  # private before anything is in it
             _check(self._path)
             await migrate(self._path)
-            writer = Writer(self._path)
-            await writer.open()
+            await self._begin()
         except BaseException:
             self.lease.release()
             raise
-        self._writer = writer
-        self._readers = Readers(self._path)
+
+    async def open_beside(self) -> None:
+        """Open what a running server has leased and migrated, for a command beside it that reads
+        or writes a row of its own.
+
+        Raises:
+            DatabaseUnusable: as `open`.
+        """
+        _check(self._path)
+        await self._begin()
 
     async def close(self) -> None:
         """Finish what is queued, close the file, give the lease back."""
@@ -74,6 +81,12 @@ class SqliteDatabase:
         if self._writer is None:
             raise Unavailable("the database is closed")
         return await self._writer.write(unit)
+
+    async def _begin(self) -> None:
+        writer = Writer(self._path)
+        await writer.open()
+        self._writer = writer
+        self._readers = Readers(self._path)
 
     def _reading(self) -> Readers:
         if self._readers is None:

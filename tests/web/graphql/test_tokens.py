@@ -1,0 +1,123 @@
+"""Tokens over the transports that stay open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mission_system.core.settings import Settings
+from mission_system.core.tokens.token import Token
+from mission_system.web import auth
+from mission_system.web.app import create_app
+
+from .conftest import Connect, Gate, Json, Server, started
+
+VIEWER = "{ viewer { userId } }"
+EVENTS = "subscription($id: ID!) { sessionEvents(sessionId: $id) { type } }"
+CREATE = "mutation { createSession(input: {}) { ... on CreateSessionPayload { session { id } } } }"
+
+
+@pytest.fixture
+async def server(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Server]:
+    monkeypatch.setattr(auth, "RECHECK_SECONDS", 0.05)
+    settings = Settings(data=tmp_path, auth="tokens", shutdown_seconds=0)
+    async with started(create_app(settings, [gate.plugin()])) as server:
+        yield server
+
+
+@pytest.fixture
+async def ann(server: Server) -> tuple[Token, str]:
+    return await server.node.tokens.create("ann")
+
+
+@asynccontextmanager
+async def stream(server: Server, secret: str, id: str) -> AsyncIterator[httpx.Response]:
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {secret}"}
+    body = {"query": EVENTS, "variables": {"id": id}}
+    async with (
+        httpx.AsyncClient(timeout=20) as client,
+        client.stream("POST", server.url, json=body, headers=headers) as response,
+    ):
+        yield response
+
+
+async def session_of(server: Server, secret: str) -> str:
+    async with httpx.AsyncClient(timeout=20) as client:
+        headers = {"Authorization": f"Bearer {secret}"}
+        answer = await client.post(server.url, json={"query": CREATE}, headers=headers)
+    id: str = answer.json()["data"]["createSession"]["session"]["id"]
+    return id
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+async def test_the_handshake_of_the_protocol_may_bring_the_token(
+    connected: Connect, ann: tuple[Token, str], name: str
+) -> None:
+    async with connected(init=False) as socket:
+        await socket.send({"type": "connection_init", "payload": {name: f"Bearer {ann[1]}"}})
+        assert (await socket.receive())["type"] == "connection_ack"
+        await socket.subscribe("v", VIEWER)
+        result = await socket.receive()
+        assert result["payload"] == {"data": {"viewer": {"userId": "ann"}}}
+
+
+async def test_a_header_may_bring_it_too(connected: Connect, ann: tuple[Token, str]) -> None:
+    async with connected(additional_headers={"Authorization": f"Bearer {ann[1]}"}) as socket:
+        await socket.subscribe("v", VIEWER)
+        result = await socket.receive()
+        assert result["payload"] == {"data": {"viewer": {"userId": "ann"}}}
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": 5}, {"token": "wrong"}]
+)
+async def test_a_socket_without_a_valid_token_is_closed(connected: Connect, payload: Json) -> None:
+    async with connected(init=False) as socket:
+        await socket.send({"type": "connection_init", "payload": payload})
+        assert await socket.closed() == 4403
+
+
+async def test_no_operation_runs_before_the_handshake(
+    connected: Connect, ann: tuple[Token, str]
+) -> None:
+    headers = {"Authorization": f"Bearer {ann[1]}"}
+    async with connected(init=False, additional_headers=headers) as socket:
+        await socket.subscribe("v", VIEWER)
+        assert await socket.closed() == 4401
+
+
+async def test_revoking_a_token_closes_its_sockets(
+    connected: Connect, server: Server, ann: tuple[Token, str]
+) -> None:
+    token, secret = ann
+    id = await session_of(server, secret)
+    async with connected(init=False) as socket:
+        await socket.send(
+            {"type": "connection_init", "payload": {"Authorization": f"Bearer {secret}"}}
+        )
+        assert (await socket.receive())["type"] == "connection_ack"
+        await socket.subscribe("s", EVENTS, id=id)
+        await server.node.tokens.revoke(token.id)
+        assert await socket.closed() == 4403
+    await server.until_nobody_follows()
+
+
+async def test_revoking_a_token_ends_its_streams(server: Server, ann: tuple[Token, str]) -> None:
+    token, secret = ann
+    id = await session_of(server, secret)
+    async with stream(server, secret, id) as response:
+        assert response.status_code == 200
+        await server.node.tokens.revoke(token.id)
+        async with asyncio.timeout(20):
+            async for _ in response.aiter_lines():
+                pass
+    await server.until_nobody_follows()
+    async with stream(server, secret, id) as refused:
+        assert refused.status_code == 401
