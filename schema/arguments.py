@@ -11,7 +11,7 @@ from typing import Annotated
 import strawberry
 
 from ..core.chat.text import MAX_ID, checked
-from ..core.errors import InvalidInput, NotFound
+from ..core.errors import InvalidInput
 
 MAX_PAGE = 200
 MAX_WAIT = 300.0
@@ -39,18 +39,6 @@ def maybe_text(
     field: str, value: str | None, *, longest: int = MAX_ID, shortest: int = 1
 ) -> str | None:
     return None if value is None else checked(field, value, longest=longest, shortest=shortest)
-
-
-def known_form(kind: str, key: str) -> str:
-    """`key`, when a stored `kind` can have it at all.
-
-    Raises:
-        NotFound: none can.
-    """
-    try:
-        return checked("id", key, longest=MAX_ID)
-    except InvalidInput:
-        raise NotFound(kind, ascii(key[:50])) from None
 
 
 def wait_seconds(wait: bool, seconds: float, operation_timeout: float) -> float | None:

@@ -7,8 +7,8 @@ from binascii import Error as Base64Error
 
 import strawberry
 
+from ..core.chat.text import known_form
 from ..core.errors import NotFound
-from .arguments import known_form
 
 
 @strawberry.interface(description="Anything that `node(id)` can fetch again.")

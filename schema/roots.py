@@ -8,8 +8,8 @@ from typing import Annotated
 
 import strawberry
 
+from ..core.chat.text import known_form
 from ..core.errors import NotFound
-from .arguments import known_form
 from .capability import Capability, CapabilityQueries
 from .context import Info
 from .fields import field

@@ -9,6 +9,9 @@ from typing import Any, Generic, Literal, TypeVar
 Role = Literal["user", "assistant", "system"]
 T = TypeVar("T")
 
+UNTITLED = "Untitled Chat"
+SHORT = 50  # characters of a first message that are listed in place of a title
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
@@ -16,7 +19,8 @@ class Session:
 
     `id` is the stream's number inside the server; `session_id` is the public id, unique per user.
     `last_seq` is the stream's newest event as of this record: following from there misses nothing
-    that reading the session afterwards does not show.
+    that reading the session afterwards does not show. `opening` is the beginning of the first
+    user message, longer than what is listed of it; None when there is a title, or no message.
     """
 
     id: int
@@ -30,6 +34,30 @@ class Session:
     deleted_at: datetime | None = None
     archived_at: datetime | None = None
     last_seq: int = 0
+    opening: str | None = None
+
+    @property
+    def listed_title(self) -> str:
+        """The title, or what stands for it in lists and exports: how the first message begins."""
+        if self.title:
+            return self.title
+        if self.opening is None:
+            return UNTITLED
+        short = self.opening[:SHORT]
+        return short if short == self.opening else f"{short}..."
+
+    def as_json(self) -> dict[str, Any]:
+        """Its public fields, times in ISO-8601."""
+        return {
+            "session_id": self.session_id,
+            "user_id": self.user_id,
+            "title": self.title,
+            "message_count": self.message_count,
+            "created_at": self.created_at.isoformat(),
+            "last_activity": self.last_activity.isoformat(),
+            "deleted_at": _iso(self.deleted_at),
+            "archived_at": _iso(self.archived_at),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +75,27 @@ class Message:
     original_content: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
 
+    def as_json(self) -> dict[str, Any]:
+        """Its public fields, times in ISO-8601."""
+        return {
+            "message_id": self.message_id,
+            "session_id": self.session_id,
+            "role": self.role,
+            "content": self.content,
+            "created_at": self.created_at.isoformat(),
+            "deleted_at": _iso(self.deleted_at),
+            "edited_at": _iso(self.edited_at),
+            "original_content": self.original_content,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A message that a search has found, and the title of its session as it was given."""
+
+    message: Message
+    session_title: str | None
+
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
@@ -55,3 +104,7 @@ class Page(Generic[T]):
     items: tuple[T, ...]
     cursors: tuple[str, ...]
     has_next: bool
+
+
+def _iso(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()

@@ -3,92 +3,163 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
-import orjson
-
-from ..clock import Micros, maybe_datetime, now, to_datetime
-from ..errors import NotFound
-from ..events.event import NewEvent
+from ..clock import Micros, from_datetime, now
+from ..errors import InvalidInput, NotFound
 from ..events.log import EventLog
 from ..identity import Caller
-from ..storage.persistence import Persistence, Row, Transaction
-from .paging import BIGGEST, decode_cursor, limited, page
-from .records import Message, Page, Role, Session
-from .text import MAX_ID, MAX_TITLE, checked
+from ..storage.persistence import Persistence, Transaction
+from .changes import KEEP, Changes, EndProcesses, Kept
+from .export import FORMATS, Export, ExportFormat, export
+from .paging import BIGGEST, MAX_PAGE, decode_cursor, limited, page
+from .records import Found, Message, Page, Session
+from .rows import MESSAGES, SESSIONS, message_from, session_from
+from .search import search
+from .text import MAX_ID, MAX_MESSAGE, MAX_TITLE, checked, known_form
+from .units import ChatUnits
 
-_SESSIONS = "SELECT s.*, t.last_seq FROM session s JOIN stream t ON t.id = s.id"
+MAX_QUERY = 500
+Period = Literal["today", "week", "month"]
+"""When a session was last active: on this UTC date, within 7 days, within 30 days."""
 
 
-class ChatService:
+class ChatService(ChatUnits):
     """Every method sees the caller's own data only; the rest does not exist."""
 
     def __init__(self, persistence: Persistence, log: EventLog) -> None:
-        self._persistence = persistence
-        self._log = log
+        super().__init__(persistence, log)
+        self._changes = Changes(self)
+
+    def on_removal(self, end: EndProcesses) -> None:
+        """Called by whoever runs processes: `end` ends those of a session that is removed."""
+        self._changes.end_processes = end
+
+    # sessions
 
     async def create_session(
         self, caller: Caller, *, title: str | None = None, capability: str | None = None
     ) -> Session:
         """A new, empty session. `capability` answers its messages unless they name another."""
-        if title is not None:
-            checked("title", title, longest=MAX_TITLE, shortest=0)
+        _check_title(title)
         if capability is not None:
             checked("capability", capability, longest=MAX_ID)
         public_id = str(uuid.uuid4())
 
         async def unit(tx: Transaction) -> Session:
             at = now()
-            session = await self.insert_session(tx, caller, public_id, title, capability, at)
-            created = NewEvent("chat.session.created", {"title": title})
-            last_seq = await self._log.append(tx, session.id, caller.user_id, [created], at)
+            session, created = await self.insert_session(
+                tx, caller, public_id, title, capability, at
+            )
+            last_seq = await self.append(tx, session.id, caller, at, created)
             return replace(session, last_seq=last_seq)
 
         return await self._persistence.write(unit)
 
     async def get_session(self, caller: Caller, session_id: str) -> Session:
+        """By its id, deleted or not."""
         row = await self._persistence.fetch_one(
-            _SESSIONS + " WHERE s.user_id = ? AND s.public_id = ?",
-            (caller.user_id, session_id),
+            SESSIONS + " WHERE s.user_id = ? AND s.public_id = ?",
+            (caller.user_id, known_form("session", session_id)),
         )
         if row is None:
             raise NotFound("session", session_id)
         return session_from(row)
 
     async def list_sessions(
-        self, caller: Caller, *, first: int = 50, after: str | None = None
+        self,
+        caller: Caller,
+        *,
+        first: int = 50,
+        after: str | None = None,
+        offset: int = 0,
+        active: Period | None = None,
+        include_deleted: bool = False,
     ) -> Page[Session]:
-        """Undeleted sessions, the one last active first."""
-        active, number = decode_cursor(after, int, int) if after is not None else (BIGGEST, BIGGEST)
+        """The one last active first. `offset` skips as many after `after`."""
+        newest, number = decode_cursor(after, int, int) if after is not None else (BIGGEST, BIGGEST)
         rows = await self._persistence.fetch_all(
-            _SESSIONS + " WHERE s.user_id = ? AND s.deleted_at IS NULL"
-            " AND (s.last_activity, s.id) < (?, ?)"
-            " ORDER BY s.last_activity DESC, s.id DESC LIMIT ?",
-            (caller.user_id, active, number, limited(first)),
+            SESSIONS + " WHERE s.user_id = ? AND (s.last_activity, s.id) < (?, ?)"
+            " AND s.last_activity >= ?"
+            + ("" if include_deleted else " AND s.deleted_at IS NULL")
+            + " ORDER BY s.last_activity DESC, s.id DESC LIMIT ? OFFSET ?",
+            (
+                caller.user_id,
+                newest,
+                number,
+                _beginning(active),
+                limited(first),
+                min(offset, BIGGEST),
+            ),
         )
         return page(rows, first, session_from, lambda row: (row["last_activity"], row["id"]))
 
+    async def update_session(
+        self,
+        caller: Caller,
+        session_id: str,
+        *,
+        title: str | None = None,
+        archived_at: datetime | Kept | None = KEEP,
+    ) -> Session:
+        """Rename, archive, un-archive (`archived_at` None); without either it counts as activity.
+
+        `title` None leaves the title as it is.
+        """
+        _check_title(title)
+        known_form("session", session_id)
+        return await self._persistence.write(
+            lambda tx: self._changes.update_session(tx, caller, session_id, title, archived_at)
+        )
+
+    async def delete_session(self, caller: Caller, session_id: str, *, soft: bool = True) -> None:
+        """Softly: it and its messages are hidden, and what runs goes on to its end, hidden too.
+        Otherwise all of it is removed for good, and what runs is ended."""
+        known_form("session", session_id)
+        delete = self._changes.delete_session if soft else self._changes.remove_session
+        await self._persistence.write(lambda tx: delete(tx, caller, session_id))
+
+    async def export_session(
+        self, caller: Caller, session_id: str, format: ExportFormat = "json"
+    ) -> Export:
+        """The undeleted messages as they are now, as a file."""
+        if format not in FORMATS:
+            raise InvalidInput("format", f"choose one of: {', '.join(FORMATS)}")
+        session = await self.get_session(caller, session_id)
+        return export(session, self._messages_of(caller, session), format)
+
+    # messages
+
     async def list_messages(
-        self, caller: Caller, session_id: str, *, first: int = 100, after: str | None = None
+        self,
+        caller: Caller,
+        session_id: str,
+        *,
+        first: int = 100,
+        after: str | None = None,
+        offset: int = 0,
+        include_deleted: bool = False,
     ) -> Page[Message]:
-        """A session's undeleted messages, oldest first."""
+        """A session's messages, oldest first. `offset` skips as many after `after`."""
         session = await self.get_session(caller, session_id)
         (number,) = decode_cursor(after, int) if after is not None else (0,)
         rows = await self._persistence.fetch_all(
-            "SELECT m.*, ? AS public_id FROM message m WHERE m.session_id = ? AND m.id > ?"
-            " AND m.deleted_at IS NULL ORDER BY m.id LIMIT ?",
-            (session_id, session.id, number, limited(first)),
+            MESSAGES
+            + " WHERE m.session_id = ? AND m.id > ?"
+            + ("" if include_deleted else " AND m.deleted_at IS NULL")
+            + " ORDER BY m.id LIMIT ? OFFSET ?",
+            (session.id, number, limited(first), min(offset, BIGGEST)),
         )
         return page(rows, first, message_from, lambda row: (row["id"],))
 
     async def get_message(self, caller: Caller, message_id: int) -> Message:
         row = None
-        if 0 < message_id <= BIGGEST:
+        if _is_number(message_id):
             row = await self._persistence.fetch_one(
-                "SELECT m.*, s.public_id FROM message m JOIN session s ON s.id = m.session_id"
-                " WHERE m.id = ? AND s.user_id = ?",
-                (message_id, caller.user_id),
+                MESSAGES + " WHERE m.id = ? AND s.user_id = ?", (message_id, caller.user_id)
             )
         if row is None:
             raise NotFound("message", str(message_id))
@@ -98,108 +169,72 @@ class ChatService:
         """Those of `ids` that are the caller's, by id."""
         marks = ", ".join("?" * len(ids))
         rows = await self._persistence.fetch_all(
-            "SELECT m.*, s.public_id FROM message m JOIN session s ON s.id = m.session_id"  # noqa: S608
-            f" WHERE s.user_id = ? AND m.id IN ({marks})",
-            (caller.user_id, *ids),
+            f"{MESSAGES} WHERE s.user_id = ? AND m.id IN ({marks})", (caller.user_id, *ids)
         )
         return {row["id"]: message_from(row) for row in rows}
 
-    # pieces of other rooms' units
-
-    async def find_session(self, tx: Transaction, caller: Caller, public_id: str) -> Session | None:
-        """Inside a unit: the caller's session, deleted or not."""
-        row = await tx.fetch_one(
-            _SESSIONS + " WHERE s.user_id = ? AND s.public_id = ?", (caller.user_id, public_id)
-        )
-        return session_from(row) if row is not None else None
-
-    async def insert_session(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        public_id: str,
-        title: str | None,
-        capability: str | None,
-        at: Micros,
-    ) -> Session:
-        """Inside a unit: a session and its stream. The unit appends `chat.session.created`."""
-        stream = await self._log.open_stream(tx)
-        await tx.execute(
-            "INSERT INTO session (id, public_id, user_id, title, capability, message_count,"
-            " created_at, last_activity) VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
-            (stream, public_id, caller.user_id, title, capability, at, at),
-        )
-        return Session(
-            id=stream,
-            session_id=public_id,
-            user_id=caller.user_id,
-            title=title,
-            capability=capability,
-            message_count=0,
-            created_at=to_datetime(at),
-            last_activity=to_datetime(at),
-        )
-
-    async def insert_message(
-        self,
-        tx: Transaction,
-        session: int,
-        pid: str | None,
-        role: Role,
-        content: str,
-        at: Micros,
-        data: dict[str, object] | None = None,
-    ) -> tuple[int, NewEvent]:
-        """Inside a unit: a message, its session's counter, and the event to append.
-
-        What a run still says in a session that was deleted meanwhile is stored as deleted too.
+    async def edit_message(self, caller: Caller, message_id: int, content: str) -> Message:
+        """Another text for what the user said; the first edit keeps the original beside it.
 
         Raises:
-            NotFound: a user speaks in a session that is gone, or was deleted.
+            NotFound: also of one that is deleted.
+            Forbidden: it is not the user's own.
         """
-        changed = await tx.execute(
-            "UPDATE session SET message_count = message_count + 1, last_activity = ?"
-            " WHERE id = ? AND deleted_at IS NULL",
-            (at, session),
+        checked("content", content, longest=MAX_MESSAGE)
+        _check_number(message_id)
+        return await self._persistence.write(
+            lambda tx: self._changes.edit_message(tx, caller, message_id, content)
         )
-        if not changed and role == "user":
-            raise NotFound("session", str(session))
-        encoded = orjson.dumps(data).decode() if data else None
-        message_id = await tx.insert(
-            "INSERT INTO message (session_id, pid, role, content, data, created_at, deleted_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (session, pid, role, content, encoded, at, None if changed else at),
+
+    async def delete_message(self, caller: Caller, message_id: int, *, soft: bool = True) -> None:
+        """Softly: it is hidden. Otherwise it is removed for good."""
+        _check_number(message_id)
+        await self._persistence.write(
+            lambda tx: self._changes.delete_message(tx, caller, message_id, soft)
         )
-        payload = {"message_id": message_id, "role": role, "content": content}
-        return message_id, NewEvent("chat.message.created", payload, pid)
+
+    async def search(self, caller: Caller, query: str, *, limit: int = 50) -> list[Found]:
+        """Undeleted messages that contain the text, ignoring case, newest first.
+
+        For now a scan of the caller's newest messages; see `core.chat.search`.
+        """
+        checked("query", query, longest=MAX_QUERY)
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput("limit", f"must be between 1 and {MAX_PAGE}")
+        return await search(self._persistence, caller, query, limit)
+
+    async def _messages_of(self, caller: Caller, session: Session) -> AsyncIterator[Message]:
+        """As many as the session had when it was read: one that grows meanwhile has an end."""
+        after, left = None, session.message_count
+        while left > 0:
+            first = min(left, MAX_PAGE)
+            found = await self.list_messages(caller, session.session_id, first=first, after=after)
+            for message in found.items:
+                yield message
+            if not found.has_next:
+                return
+            after, left = found.cursors[-1], left - first
 
 
-def session_from(row: Row) -> Session:
-    return Session(
-        id=row["id"],
-        session_id=row["public_id"],
-        user_id=row["user_id"],
-        title=row["title"],
-        capability=row["capability"],
-        message_count=row["message_count"],
-        created_at=to_datetime(row["created_at"]),
-        last_activity=to_datetime(row["last_activity"]),
-        deleted_at=maybe_datetime(row["deleted_at"]),
-        archived_at=maybe_datetime(row["archived_at"]),
-        last_seq=row["last_seq"],
-    )
+def _check_title(title: str | None) -> None:
+    if title is not None:
+        checked("title", title, longest=MAX_TITLE, shortest=0)
 
 
-def message_from(row: Row) -> Message:
-    return Message(
-        message_id=row["id"],
-        session_id=row["public_id"],
-        pid=row["pid"],
-        role=row["role"],
-        content=row["content"],
-        created_at=to_datetime(row["created_at"]),
-        deleted_at=maybe_datetime(row["deleted_at"]),
-        edited_at=maybe_datetime(row["edited_at"]),
-        original_content=row["original_content"],
-        data=orjson.loads(row["data"]) if row["data"] else {},
-    )
+def _is_number(message_id: int) -> bool:
+    return 0 < message_id <= BIGGEST
+
+
+def _check_number(message_id: int) -> None:
+    if not _is_number(message_id):
+        raise NotFound("message", str(message_id))
+
+
+def _beginning(period: Period | None) -> Micros:
+    """The earliest last activity of a period that ends now."""
+    if period is None:
+        return -BIGGEST
+    moment = datetime.now(UTC)
+    if period == "today":
+        return from_datetime(moment.replace(hour=0, minute=0, second=0, microsecond=0))
+    return from_datetime(moment - timedelta(days=7 if period == "week" else 30))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotFound
 
 MAX_MESSAGE = 10_000
 MAX_TITLE = 500
@@ -28,6 +28,18 @@ def checked(field: str, text: str, *, longest: int, shortest: int = 1) -> str:
             field, f"character {error.start} is half of a surrogate pair; send valid Unicode"
         ) from None
     return text
+
+
+def known_form(kind: str, id: str) -> str:
+    """`id` itself, when a stored `kind` can have it at all.
+
+    Raises:
+        NotFound: none can.
+    """
+    try:
+        return checked("id", id, longest=MAX_ID)
+    except InvalidInput:
+        raise NotFound(kind, ascii(id[:50])) from None
 
 
 def storable(text: str) -> str:

@@ -13,11 +13,13 @@ from ..capabilities import CapabilityRegistry, OnBusy
 from ..chat.records import Session
 from ..chat.service import ChatService
 from ..chat.text import MAX_ID, checked
-from ..clock import now, to_datetime
+from ..clock import Micros, now, to_datetime
 from ..errors import Conflict, MissionError, NotFound, Unavailable
+from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import Caller, new_id
 from ..runtime import MissionRuntime
+from ..storage.persistence import Transaction
 from .admission import check_request
 from .dispatch import LocalDispatcher, job_of
 from .expiry import Expiry
@@ -75,6 +77,7 @@ class ControlTower(Views):
         self._accepting: set[asyncio.Task[Any]] = set()
         self._expiring: asyncio.Task[None] | None = None
         self._open = False
+        chat.on_removal(self._end_session)
 
     # life
 
@@ -293,6 +296,17 @@ class ControlTower(Views):
         process = await self._transitions.cancel(pid, reason)
         self._ended(process)
         return process
+
+    async def _end_session(self, tx: Transaction, session: int, at: Micros) -> list[NewEvent]:
+        events: list[NewEvent] = []
+        ended = await self._transitions.end_all(tx, session, "session deleted", events, at)
+
+        def stop() -> None:
+            for process in ended:
+                self._ended(process)
+
+        tx.after_commit(stop)
+        return events
 
     def _ended(self, process: ProcessControlBlock) -> None:
         """Stop what a process was doing whose row says that it has ended."""

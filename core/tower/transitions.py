@@ -59,10 +59,10 @@ class Transitions:
         if session is None:  # unless another request has created it meanwhile
             session = await self._chat.find_session(tx, caller, process.session_id)
         if session is None:
-            session = await self._chat.insert_session(
+            session, opened = await self._chat.insert_session(
                 tx, caller, process.session_id, None, envelope.capability, at
             )
-            events.append(NewEvent("chat.session.created", {"title": None}))
+            events.append(opened)
         try:
             message_id, said = await self._chat.insert_message(
                 tx, session.id, process.pid, "user", envelope.message, at
@@ -74,7 +74,7 @@ class Transitions:
         if on_busy == "reject":
             await _refuse_if_busy(tx, session.id)
         elif on_busy == "cancel_previous":
-            ended = await self._end_all(tx, session.id, events, at)
+            ended = await self.end_all(tx, session.id, SUPERSEDED, events, at)
         process = replace(process, message_id=message_id, created_at=to_datetime(at))
         process, ready = moved(process, ProcessState.READY)
         created = {
@@ -153,13 +153,13 @@ class Transitions:
         await self._events.append(tx, row["session_id"], before.user_id, events, at)
         return process
 
-    async def _end_all(
-        self, tx: Transaction, session: int, events: list[NewEvent], at: Micros
+    async def end_all(
+        self, tx: Transaction, session: int, reason: str, events: list[NewEvent], at: Micros
     ) -> list[ProcessControlBlock]:
         """Whatever the session has not finished, ended; its `events` to be appended."""
         ended = []
         for before in await unfinished_in_unit(tx, session):
-            process, told = await _end(tx, before, SUPERSEDED, at)
+            process, told = await _end(tx, before, reason, at)
             ended.append(process)
             events += told
         return ended

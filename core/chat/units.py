@@ -1,0 +1,96 @@
+"""The pieces of units that other rooms write sessions and messages with."""
+
+from __future__ import annotations
+
+import orjson
+
+from ..clock import Micros, to_datetime
+from ..errors import NotFound
+from ..events.event import NewEvent
+from ..events.log import EventLog
+from ..identity import Caller
+from ..storage.persistence import Persistence, Row, Transaction
+from .records import Role, Session
+from .rows import SESSIONS, session_from
+
+
+class ChatUnits:
+    """Each method runs inside a unit, which appends the events that it gives."""
+
+    def __init__(self, persistence: Persistence, log: EventLog) -> None:
+        self._persistence = persistence
+        self._log = log
+
+    async def find_session(self, tx: Transaction, caller: Caller, public_id: str) -> Session | None:
+        """The caller's session, deleted or not."""
+        row: Row | None = await tx.fetch_one(
+            SESSIONS + " WHERE s.user_id = ? AND s.public_id = ?", (caller.user_id, public_id)
+        )
+        return session_from(row) if row is not None else None
+
+    async def insert_session(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        public_id: str,
+        title: str | None,
+        capability: str | None,
+        at: Micros,
+    ) -> tuple[Session, NewEvent]:
+        """A session and its stream."""
+        stream = await self._log.open_stream(tx)
+        await tx.execute(
+            "INSERT INTO session (id, public_id, user_id, title, capability, message_count,"
+            " created_at, last_activity) VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
+            (stream, public_id, caller.user_id, title, capability, at, at),
+        )
+        session = Session(
+            id=stream,
+            session_id=public_id,
+            user_id=caller.user_id,
+            title=title,
+            capability=capability,
+            message_count=0,
+            created_at=to_datetime(at),
+            last_activity=to_datetime(at),
+        )
+        return session, NewEvent("chat.session.created", {"session": session.as_json()})
+
+    async def insert_message(
+        self,
+        tx: Transaction,
+        session: int,
+        pid: str | None,
+        role: Role,
+        content: str,
+        at: Micros,
+        data: dict[str, object] | None = None,
+    ) -> tuple[int, NewEvent]:
+        """A message, and its session's counter.
+
+        What a run still says in a session that was deleted meanwhile is stored as deleted too.
+
+        Raises:
+            NotFound: a user speaks in a session that is gone, or was deleted.
+        """
+        changed = await tx.execute(
+            "UPDATE session SET message_count = message_count + 1, last_activity = ?"
+            " WHERE id = ? AND deleted_at IS NULL",
+            (at, session),
+        )
+        if not changed and role == "user":
+            raise NotFound("session", str(session))
+        encoded = orjson.dumps(data).decode() if data else None
+        message_id = await tx.insert(
+            "INSERT INTO message (session_id, pid, role, content, data, created_at, deleted_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (session, pid, role, content, encoded, at, None if changed else at),
+        )
+        payload = {"message_id": message_id, "role": role, "content": content}
+        return message_id, NewEvent("chat.message.created", payload, pid)
+
+    async def append(
+        self, tx: Transaction, session: int, caller: Caller, at: Micros, *events: NewEvent
+    ) -> int:
+        """At the end of a unit: what it tells. The number of the session's newest event."""
+        return await self._log.append(tx, session, caller.user_id, events, at)
