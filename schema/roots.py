@@ -16,12 +16,15 @@ from .fields import field
 from .health import HealthQueries
 from .interrupt import Interrupt, InterruptQueries
 from .message import Message
+from .message_changes import MessageMutations
 from .node import Node, split_id
 from .plugin import PluginQueries
 from .process import Process, ProcessQueries
 from .request import RequestMutations
 from .scheduling import SchedulingMutations
-from .session import Session, SessionMutations, SessionQueries
+from .search import SearchQueries
+from .session import Session, SessionQueries
+from .session_changes import SessionMutations
 from .subscription import Subscription
 from .viewer import ViewerQueries
 
@@ -57,6 +60,7 @@ class Query(
     NodeQueries,
     ViewerQueries,
     SessionQueries,
+    SearchQueries,
     ProcessQueries,
     InterruptQueries,
     CapabilityQueries,
@@ -69,5 +73,5 @@ class Query(
 @strawberry.type(
     description="Changing. What a client can act on when a change fails is a member of its result."
 )
-class Mutation(SessionMutations, RequestMutations, SchedulingMutations):
+class Mutation(SessionMutations, MessageMutations, RequestMutations, SchedulingMutations):
     pass

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Self
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Self, cast
 
 import strawberry
 
 from ..core.chat.records import Session as SessionRecord
-from ..core.chat.text import MAX_ID, MAX_TITLE
-from .arguments import After, First, cursor, maybe_text, page_size
+from ..core.chat.service import Period
+from .arguments import After, First, cursor, page_size
 from .context import Info
-from .errors import Errors
 from .event import event_cursor
-from .fields import field, mutation
+from .fields import field
 from .message import Message
 from .node import Node, global_id, key_of
 from .pagination import Connection
@@ -23,10 +23,25 @@ if TYPE_CHECKING:
     from .process import Process
 
 
+IncludeDeleted = Annotated[
+    bool, strawberry.argument(description="Whether softly deleted ones are listed too.")
+]
+
+
+@strawberry.enum(description="When a session was last active.")
+class Activity(Enum):
+    TODAY = strawberry.enum_value("today", description="On the current UTC date.")
+    WEEK = strawberry.enum_value("week", description="In the last 7 days.")
+    MONTH = strawberry.enum_value("month", description="In the last 30 days.")
+
+
 @strawberry.type(description="One conversation.")
 class Session(Node):
     session_id: str = strawberry.field(description="Id as other interfaces know it.")
     title: str | None = strawberry.field(description="Title as it was given.")
+    listed_title: str = strawberry.field(
+        description="What to show in a list: the title, else the beginning of the first message."
+    )
     capability: str | None = strawberry.field(
         description="Capability that answers its messages, unless a message names another."
     )
@@ -41,13 +56,21 @@ class Session(Node):
         " rest of the response may lack comes after it: subscribe with `sessionEvents(after:)`."
     )
 
-    @field("Messages that are not deleted, oldest first.")
+    @field("Its messages, oldest first.")
     async def messages(
-        self, info: Info, first: First = 50, after: After = None
+        self,
+        info: Info,
+        first: First = 50,
+        after: After = None,
+        include_deleted: IncludeDeleted = False,
     ) -> Connection[Message]:
         context = info.context
         page = await context.node.chat.list_messages(
-            context.caller, self.session_id, first=page_size(first), after=cursor(after)
+            context.caller,
+            self.session_id,
+            first=page_size(first),
+            after=cursor(after),
+            include_deleted=include_deleted,
         )
         return Connection.of(page, Message.of)
 
@@ -72,6 +95,7 @@ class Session(Node):
             id=global_id("Session", record.session_id),
             session_id=record.session_id,
             title=record.title,
+            listed_title=record.listed_title,
             capability=record.capability,
             message_count=Long(record.message_count),
             created_at=record.created_at,
@@ -96,55 +120,26 @@ SessionId = Annotated[
 class SessionQueries:
     @field("The caller's sessions, the one last active first.")
     async def sessions(
-        self, info: Info, first: First = 50, after: After = None
+        self,
+        info: Info,
+        first: First = 50,
+        after: After = None,
+        active: Annotated[
+            Activity | None,
+            strawberry.argument(description="Only those last active then; null for all."),
+        ] = None,
+        include_deleted: IncludeDeleted = False,
     ) -> Connection[Session]:
         context = info.context
         page = await context.node.chat.list_sessions(
-            context.caller, first=page_size(first), after=cursor(after)
+            context.caller,
+            first=page_size(first),
+            after=cursor(after),
+            active=None if active is None else cast(Period, active.value),
+            include_deleted=include_deleted,
         )
         return Connection.of(page, Session.of)
 
     @field("One session; null with an error when there is none.")
     async def session(self, info: Info, id: SessionId) -> Session | None:
         return await Session.load(info, key_of(id, "Session"))
-
-
-@strawberry.input(description="What to create a session with.")
-class CreateSessionInput:
-    title: str | None = strawberry.field(
-        default=None, description=f"Title, at most {MAX_TITLE} characters."
-    )
-    capability: str | None = strawberry.field(
-        default=None,
-        description="Capability that answers its messages; null for the server's default.",
-    )
-
-
-@strawberry.type(description="A session was created.")
-class CreateSessionPayload:
-    session: Session = strawberry.field(description="The new session.")
-
-
-CreateSessionResult = Annotated[
-    CreateSessionPayload | Errors,
-    strawberry.union("CreateSessionResult", description="The new session, or why there is none."),
-]
-
-
-@strawberry.type
-class SessionMutations:
-    @mutation("Create an empty session.")
-    async def create_session(
-        self,
-        info: Info,
-        input: Annotated[CreateSessionInput, strawberry.argument(description="The session.")],
-    ) -> CreateSessionResult:
-        context = info.context
-        maybe_text("title", input.title, longest=MAX_TITLE, shortest=0)
-        capability = maybe_text("capability", input.capability, longest=MAX_ID)
-        if capability is not None:
-            context.node.capabilities.choose(capability)
-        record = await context.node.chat.create_session(
-            context.caller, title=input.title, capability=capability
-        )
-        return CreateSessionPayload(session=Session.of(record))

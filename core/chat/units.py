@@ -79,7 +79,8 @@ class ChatUnits:
             (at, session),
         )
         if not changed and role == "user":
-            raise NotFound("session", str(session))
+            row = await tx.fetch_one("SELECT public_id FROM session WHERE id = ?", (session,))
+            raise NotFound("session", row[0] if row else str(session))
         encoded = orjson.dumps(data).decode() if data else None
         message_id = await tx.insert(
             "INSERT INTO message (session_id, pid, role, content, data, created_at, deleted_at)"

@@ -100,13 +100,15 @@ def _encode(payload: dict[str, Any]) -> str:
 
 
 def _event(row: Row) -> Event:
+    payload = orjson.loads(row["payload"])
     return Event(
         stream=row["stream_id"],
         seq=row["seq"],
         type=row["type"],
-        session_id=row["public_id"] or "",
+        # What ends the stream of a session that was removed tells itself which one that was.
+        session_id=row["public_id"] or payload.get("session_id", ""),
         pid=row["pid"],
         user_id=row["user_id"],
-        payload=orjson.loads(row["payload"]),
+        payload=payload,
         created_at=to_datetime(row["created_at"]),
     )

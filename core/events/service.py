@@ -36,7 +36,8 @@ class EventService:
     async def follow_session(
         self, caller: Caller, session_id: str, *, after: int | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Events with `seq > after` (None: from now on), until closed or the server stops.
+        """Events with `seq > after` (None: from now on), until closed, the server stops, or the
+        session is removed for good.
 
         Raises:
             NotFound, CursorExpired: on the first `__anext__`.
@@ -45,6 +46,8 @@ class EventService:
         async with aclosing(self._followers.follow(stream, after)) as events:
             async for event in events:
                 yield event
+                if event.type == "chat.session.deleted" and not event.payload["soft"]:
+                    return
 
     async def follow_process(
         self, caller: Caller, pid: str, *, after: int = 0

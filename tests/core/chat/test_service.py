@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
 from mission_system.core.errors import InvalidInput, NotFound
-from mission_system.core.identity import Caller
 from mission_system.core.node import Node
-from mission_system.core.runtime import create_mission_runtime
-from mission_system.core.settings import Settings
-from mission_system.core.tools.catalog import ToolCatalog
-from mission_system.core.tower.mission import Mission
-from mission_system.core.tower.process import Envelope
 
-ANN, BOB = Caller("ann"), Caller("bob")
-
-
-async def echo(mission: Mission) -> str:
-    return mission.message
-
-
-@pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    runtime = create_mission_runtime(ToolCatalog(), settings=Settings(data=tmp_path), use_mock=True)
-    async with Node(runtime, CapabilityRegistry((OrchestratorSpec("echo", echo),))) as node:
-        yield node
-
-
-async def say(node: Node, session: str, text: str) -> None:
-    await node.tower.submit_request(Envelope(caller=ANN, message=text, session_id=session), wait=10)
+from .conftest import ANN, BOB, say
 
 
 async def test_sessions_are_listed_last_active_first_page_by_page(node: Node) -> None:
