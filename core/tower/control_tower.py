@@ -19,6 +19,7 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import Caller, new_id
 from ..runtime import MissionRuntime
+from ..storage.failures import storage_failed
 from ..storage.persistence import Transaction
 from .admission import check_request
 from .dispatch import LocalDispatcher, job_of
@@ -319,17 +320,26 @@ class ControlTower(Views):
     async def _run(self, pid: str, start: Start | None) -> bool:
         """Run a process; whether it is to be put in line again.
 
-        Where the storage fails, the process keeps its place and is run again after a pause.
+        Where the storage fails, the process keeps its place and is run again after a pause. Any
+        other error leaves it as it is stored, for the next server to take up.
         """
         pause, longest = RETRY_SECONDS
         failed = False
         while True:
             try:
                 if failed:
-                    await self._transitions.recover(pid, "storage_failed")
+                    stored = await self._transitions.recover(pid, "storage_failed")
+                    if stored is not None and stored.settled:  # its end was written after all
+                        found = await self._store.find(stored.user_id, pid)
+                        self._watchers.tell(found or stored)
+                        return False
                 return await self._run_once(pid, start)
-            except Exception:
+            except Exception as error:
+                if not storage_failed(error):
+                    raise
                 log.exception("run failed; trying again", pid=pid, seconds=pause)
+            if not self._dispatcher.open:
+                return False
             await asyncio.sleep(pause)
             failed, start, pause = True, None, min(2 * pause, longest)
 

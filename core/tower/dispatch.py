@@ -29,7 +29,7 @@ class LocalDispatcher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._starts: dict[str, Start] = {}
         self._returning: dict[str, Job] = {}
-        self._open = True
+        self.open = True
         self.abandoned = 0
 
     @property
@@ -50,7 +50,7 @@ class LocalDispatcher:
         """
         self._scheduler.enter(job, clears=clears)
         self._scheduler.release(job.pid)
-        first = self._scheduler.next() if self._open else None
+        first = self._scheduler.next() if self.open else None
         at_once = first is job
         job.held = not at_once
         if first is not None and not at_once:
@@ -106,7 +106,7 @@ class LocalDispatcher:
 
     async def park(self, seconds: float, stop: Callable[[str], None]) -> None:
         """Start nothing more; give running processes `seconds`, then `stop` and cancel them."""
-        self._open = False
+        self.open = False
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=seconds)
         for pid, task in list(self._tasks.items()):
@@ -118,7 +118,7 @@ class LocalDispatcher:
                 log.warning("a run ignores its cancellation", task=task.get_name())
 
     def _pump(self) -> None:
-        while self._open and (job := self._scheduler.next()) is not None:
+        while self.open and (job := self._scheduler.next()) is not None:
             self._launch(job)
 
     def _launch(self, job: Job) -> None:
@@ -145,7 +145,7 @@ class LocalDispatcher:
         following = self._returning.pop(job.pid, None)
         if again:
             following = following or replace(job, held=True, gone=False)
-        if following is not None and self._open:
+        if following is not None and self.open:
             self.enqueue(following)
         self._pump()
 

@@ -10,10 +10,11 @@ from typing import Any
 from ..clock import SECOND, Micros, now
 from ..events.event import NewEvent
 from ..events.log import EventLog
+from ..storage.failures import storage_failed
 from ..storage.persistence import Persistence, Transaction
 from .branches import Branch
 from .process import Usage
-from .suspension import Fenced, Suspended
+from .suspension import Fenced, NotStored, Suspended
 
 COALESCE_SECONDS = 0.05
 Write = Callable[[Transaction, Micros], Awaitable["list[NewEvent]"]]
@@ -91,6 +92,7 @@ class Ledger:
 
         Raises:
             Fenced: the run no longer owns its process; nothing was written.
+            NotStored: the storage failed; these may have been written or not.
         """
         if self._broken is not None:
             raise self._broken
@@ -159,9 +161,12 @@ class Ledger:
             await self._persistence.write(self._unit(batch))
         except EpochLost:
             self._broken = self._root.suspend(Fenced())
-        except Exception as error:
-            self._broken = error  # an order once broken cannot be mended by going on
-            self._root.suspend(Suspended("not_stored"))
+        except Exception as error:  # an order once broken cannot be mended by going on
+            if storage_failed(error):
+                self._broken = self._root.suspend(NotStored(error))
+            else:
+                self._broken = error
+                self._root.suspend(Suspended("not_stored"))
 
     def _unit(self, batch: list[NewEvent | Write]) -> Callable[[Transaction], Awaitable[None]]:
         owner, usage = self._owner, self._usage

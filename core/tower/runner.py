@@ -18,6 +18,7 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import new_id
 from ..runtime import MissionRuntime
+from ..storage.failures import storage_failed
 from ..storage.persistence import Transaction
 from .branches import Branch, within
 from .codec import plain
@@ -29,7 +30,7 @@ from .process import Outcome, ProcessControlBlock, ProcessState
 from .questions import Notice, Questions
 from .resources import Meter
 from .store import close_interrupts, moved, pending_in_unit, save_state
-from .suspension import Blocked, Fenced, Suspended
+from .suspension import Blocked, Fenced, NotStored, Suspended
 
 MAX_REPLY = 1_000_000  # characters
 log = structlog.get_logger(__name__)
@@ -74,6 +75,7 @@ class Runner:
         """Run to the end of this run; the process as stored then.
 
         None when the run lost its process meanwhile (cancelled, or taken over): it wrote nothing.
+        Raises what the storage raised when that failed: the process may be run again.
         """
         process = start.process
         owner = Owner(process.pid, process.epoch, start.stream, process.user_id)
@@ -81,10 +83,12 @@ class Runner:
         ledger = Ledger(self._runtime.persistence, self._log, owner, process.usage, root)
         self._roots[process.pid] = root
         try:
-            ending = await self._attempt(start, owner, ledger, root)
             try:
+                ending = await self._attempt(start, owner, ledger, root)
                 await ledger.commit(ending.write)
-            except Exception:
+            except Exception as error:
+                if storage_failed(error):
+                    raise
                 log.exception("outcome could not be stored", pid=process.pid)
                 await ledger.close()
                 ledger = Ledger(self._runtime.persistence, self._log, owner, process.usage, root)
@@ -94,6 +98,8 @@ class Runner:
                 await ledger.commit(ending.write)
         except Fenced:
             return None
+        except NotStored as lost:
+            raise lost.error from None
         finally:
             root.end()
             del self._roots[process.pid]
@@ -129,7 +135,7 @@ class Runner:
         )
         try:
             reply = await self._call(spec, run, root)
-        except Fenced:
+        except (Fenced, NotStored):
             raise
         except Blocked as blocked:
             return ending.blocked(blocked.reason, blocked.explanation)

@@ -22,6 +22,15 @@ class Fenced(Suspended):
         super().__init__("fenced")
 
 
+class NotStored(Suspended):
+    """The storage failed with `error`: nothing further is written, and a later run takes up where
+    the journal ends."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("not_stored")
+        self.error = error
+
+
 class Blocked(Suspended):
     """The process cannot go on here for a reason that is not its user's to resolve."""
 

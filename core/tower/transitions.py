@@ -116,9 +116,12 @@ class Transitions:
         """
         return await self._persistence.write(lambda tx: self._prioritise(tx, pid, priority, stored))
 
-    async def recover(self, pid: str, reason: str) -> None:
-        """A process whose run was lost, with its server or for another `reason`, is ready again."""
-        await self._persistence.write(lambda tx: self._recover(tx, pid, reason))
+    async def recover(self, pid: str, reason: str) -> ProcessControlBlock | None:
+        """A process whose run was lost, with its server or for another `reason`, is ready again.
+
+        Gives the process, which is left alone unless it was running.
+        """
+        return await self._persistence.write(lambda tx: self._recover(tx, pid, reason))
 
     async def unblock(self, pid: str, reason: str) -> ProcessControlBlock | None:
         """A process whose capability is to be tried again is ready; None when it is not blocked
@@ -189,14 +192,15 @@ class Transitions:
         tx.after_commit(stored)
         return replace(before, priority=priority)
 
-    async def _recover(self, tx: Transaction, pid: str, reason: str) -> None:
+    async def _recover(self, tx: Transaction, pid: str, reason: str) -> ProcessControlBlock | None:
         found = await find_in_unit(tx, pid)
         if found is None or found[0].state is not ProcessState.RUNNING:
-            return
+            return found[0] if found else None
         before, row = found
         process, changed = moved(before, ProcessState.READY, reason)
         await save_state(tx, process, before.state, before.epoch)
         await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
+        return process
 
     async def _unblock(self, tx: Transaction, pid: str, reason: str) -> ProcessControlBlock | None:
         found = await find_in_unit(tx, pid)

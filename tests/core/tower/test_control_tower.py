@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 import pytest
 
 from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.errors import Unavailable
 from mission_system.core.tower import control_tower
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, Outcome, ProcessState
@@ -119,11 +121,13 @@ async def test_session_keeps_its_order_over_a_restart(start_node, send, ann) -> 
     assert order == [process.message for process in sent]
 
 
+@pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize("failing", range(1, 9))
-async def test_storage_that_fails_for_a_moment_leaves_no_process_hanging(
-    start_node, send, ann, monkeypatch, failing: int
+async def test_storage_that_fails_for_a_moment_only_delays_a_process(
+    start_node, send, ann, monkeypatch, failing: int, written: bool
 ) -> None:
-    """From the first of several units on; the run is taken up again where the journal ends."""
+    """From the first of several units on, with the unit `written` all the same or not; the run is
+    taken up again where the journal ends."""
     monkeypatch.setattr(control_tower, "RETRY_SECONDS", (0.01, 0.02))
     called: list[str] = []
 
@@ -137,18 +141,22 @@ async def test_storage_that_fails_for_a_moment_leaves_no_process_hanging(
     process = await send(node, "second", wait=None)
     write, count = node.database.write, 0
 
+    errors = [OSError("disk full"), sqlite3.OperationalError("locked"), Unavailable("away")]
+
     async def brittle(unit):
         nonlocal count
         count += 1
         if failing <= count < failing + 3:
-            raise OSError("disk full")
+            if written:
+                await write(unit)
+            raise errors[count - failing]
         return await write(unit)
 
     monkeypatch.setattr(node.database, "write", brittle)
     for pid in (blocker.pid, process.pid):
         process = await node.tower.wait(ann, pid, 10)
-        assert process.state is ProcessState.TERMINATED
-        assert process.reply == "done" or process.reason == "not_stored"
+        assert (process.state, process.reply) == (ProcessState.TERMINATED, "done")
+    assert len(called) <= 4 + 3
     assert (await settled(node, ann))[0].state is ProcessState.TERMINATED
 
 
@@ -163,3 +171,55 @@ async def test_who_waits_while_the_server_stops_is_not_kept_for_the_whole_time(
     await node.tower.stop()
     async with asyncio.timeout(10):
         assert not (await node.tower.wait(ann, process.pid, 3600)).settled
+
+
+async def test_question_that_was_stored_though_the_storage_said_no_is_told(
+    start_node, send, monkeypatch
+) -> None:
+    monkeypatch.setattr(control_tower, "RETRY_SECONDS", (0.01, 0.02))
+    node = await start_node(asks)
+    write = node.database.write
+
+    async def brittle(unit):
+        result = await write(unit)
+        if unit.__qualname__.startswith("Ledger"):
+            monkeypatch.undo()
+            raise OSError("connection lost")
+        return result
+
+    monkeypatch.setattr(node.database, "write", brittle)
+    assert (await send(node)).pending.question == "?"
+
+
+async def test_unit_that_no_retry_can_help_ends_its_process(start_node, send, monkeypatch) -> None:
+    node = await start_node(OrchestratorSpec("asks", asks))
+    write, refused = node.database.write, 0
+
+    async def refuse(unit):
+        nonlocal refused
+        if unit.__qualname__.startswith("Ledger") and not refused:
+            refused += 1
+            raise sqlite3.IntegrityError("UNIQUE constraint failed")
+        return await write(unit)
+
+    monkeypatch.setattr(node.database, "write", refuse)
+    process = await send(node)
+    assert (process.outcome, process.reason) == (Outcome.FAILED, "not_stored")
+
+
+async def test_run_that_fails_for_another_reason_than_storage_is_not_repeated(
+    start_node, send, ann, monkeypatch
+) -> None:
+    node = await start_node(echo)
+    runs = 0
+
+    async def broken(start):
+        nonlocal runs
+        runs += 1
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(control_tower, "RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(node.tower._runner, "run", broken)
+    await send(node, wait=None)
+    await settled(node, ann)
+    assert runs == 1
