@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from ..capabilities import OrchestratorSpec
 from ..chat.text import MAX_ID, checked
 from ..clock import SECOND, Micros, now
-from ..errors import MissionError, QuotaExceeded
+from ..errors import MissionError
 from ..events.event import NewEvent
 from ..identity import new_id
 from ..runtime import MissionRuntime
@@ -136,8 +136,6 @@ class Run:
             record.tokens_in, record.tokens_out = done.tokens_in, done.tokens_out
             self.meter.usage.tokens_in += done.tokens_in
             self.meter.usage.tokens_out += done.tokens_out
-        except QuotaExceeded:
-            raise
         except (Exception, SystemExit) as error:
             record.error = encode_error(record.name, error)
             record.status = "failed"

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from mission_system.core.capabilities import OrchestratorSpec
-from mission_system.core.errors import Conflict, LLMError, NotFound, ToolFailed
+from mission_system.core.errors import Conflict, LLMError, NotFound, QuotaExceeded, ToolFailed
 from mission_system.core.identity import Caller
 from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest, LLMUsage
 from mission_system.core.tools.decorator import tool
@@ -105,6 +105,27 @@ async def test_errors_are_the_same_on_the_first_run_and_on_replay(start_node, se
     assert [kind for kind, _ in seen[:3]] == ["error", "KeyError", "not_found"]
     assert "bad day" in seen[0][1]
     assert calls == 1
+
+
+async def test_limit_that_a_steps_own_function_reports_is_an_error_of_the_step(
+    start_node, send, ann
+) -> None:
+    called: list[str] = []
+
+    def over_quota() -> None:
+        called.append("x")
+        raise QuotaExceeded("max_pages_exceeded", "the service gives no more pages today")
+
+    async def work(mission: Mission) -> str:
+        try:
+            await mission.step("pages", over_quota)
+        except StepError as error:
+            return f"{await mission.clarify('go on?')}: {error.type}"
+        return "no error"
+
+    node = await start_node(work)
+    process = await replayed(node, send, ann, await send(node))
+    assert (process.reply, called) == ("go: QuotaExceeded", ["x"])
 
 
 async def test_concurrent_branches_replay_right_whatever_finished_first(
