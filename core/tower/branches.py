@@ -45,11 +45,8 @@ class Branch:
             Suspended: the run has been suspended here or further up; it stays so.
             OutsideBranch: this task was started without `mission.gather` or `mission.branch`.
         """
-        branch: Branch | None = self
-        while branch is not None:
-            if branch.suspended is not None:
-                raise branch.suspended
-            branch = branch.parent
+        if (suspended := self.stopped) is not None:
+            raise suspended
         if self.owner is not asyncio.current_task():
             raise OutsideBranch(
                 "this task is not a branch of the mission, so its steps could not be replayed;"
@@ -66,14 +63,39 @@ class Branch:
         self._count += 1
         return key
 
-    def suspend(self, reason: Suspended) -> Suspended:
-        """Stop this line of execution for good; the caller raises what this returns."""
+    @property
+    def stopped(self) -> Suspended | None:
+        """Why no step may begin here any more; None while one may."""
+        return next((branch.suspended for branch in self._upwards() if branch.suspended), None)
+
+    @property
+    def unwinding(self) -> Suspended | None:
+        """A suspension anywhere in the run, which this line has not come to yet."""
+        *_, root = self._upwards()
+        return root.unwound
+
+    def is_in_timeout(self) -> bool:
+        """Whether an `asyncio.timeout` around this would count while a question waits."""
+        owners = {branch.owner for branch in self._upwards()}
+        timers = getattr(asyncio.get_running_loop(), "_scheduled", ())  # asyncio tells no other way
+        around = (getattr(getattr(timer, "_callback", None), "__self__", None) for timer in timers)
+        return any(
+            isinstance(timeout, asyncio.Timeout) and getattr(timeout, "_task", None) in owners
+            for timeout in around
+        )
+
+    def _upwards(self) -> Iterator[Branch]:
         branch: Branch | None = self
         while branch is not None:
+            yield branch
+            branch = branch.parent
+
+    def suspend(self, reason: Suspended) -> Suspended:
+        """Stop this line of execution for good; the caller raises what this returns."""
+        for branch in self._upwards():
             if branch.owner is self.owner:
                 branch.suspended = reason
             branch.unwound = branch.unwound or reason
-            branch = branch.parent
         return reason
 
     def end(self) -> None:

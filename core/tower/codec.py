@@ -37,6 +37,11 @@ class StepError(MissionError):
         self.text = text
 
 
+class StepCancelled(StepError):
+    """The orchestrator cancelled a step itself, by a timeout or a task group. It saw a
+    CancelledError; this is how the journal tells of it."""
+
+
 class NotEncodable(MissionError):
     """A value cannot be stored as JSON, or does not come back from it as its declared type."""
 
@@ -125,6 +130,8 @@ def encode_error(step: str, error: BaseException) -> str:
             args: list[Any] = [error.tool, error.status, error.text]
         case LLMError():
             kind, args = "LLMError", [error.kind, error.message, error.retry_after]
+        case StepCancelled():
+            kind, args = "StepCancelled", [error.step, error.type, error.text]
         case StepError():
             kind, args = "StepError", [error.step, error.type, error.text]
         case MissionError():
@@ -140,6 +147,7 @@ def decode_error(text: str) -> MissionError:
         "ToolFailed": ToolFailed,
         "LLMError": LLMError,
         "StepError": StepError,
+        "StepCancelled": StepCancelled,
         "InterruptExpired": InterruptExpired,
     }
     return makers[packed["type"]](*packed["args"])
@@ -149,6 +157,17 @@ def error_status(text: str) -> str:
     """The `ToolStatus` in a tool's stored error, `error` where it is another's."""
     error = decode_error(text)
     return error.status if isinstance(error, ToolFailed) else "error"
+
+
+def cancelled_error(step: str) -> str:
+    """What a step holds that the orchestrator has cancelled."""
+    text = "the orchestrator cancelled it"
+    return encode_error(step, StepCancelled(step, "CancelledError", text))
+
+
+def is_cancelled(text: str) -> bool:
+    """Whether a stored error is that of `cancelled_error`."""
+    return text.startswith('{"type":"StepCancelled"')
 
 
 def expired_error(question: str) -> str:

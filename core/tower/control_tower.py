@@ -62,9 +62,8 @@ class ControlTower(Views):
         self._chat = chat
         self._watchers = Watchers()
         self._expiry = Expiry(self._store, self._end_unanswered)
-        self._runner = Runner(
-            runtime, capabilities, chat, events, self._watchers.tell, self._expiry.notice
-        )
+        told, notice = self._watchers.tell, self._expiry.notice
+        self._runner = Runner(runtime, capabilities, chat, events, told, notice, self._torn_down)
         self._transitions = Transitions(runtime, chat, events)
         self._resolver = Resolver(runtime.persistence, chat, events)
         self._dispatcher = LocalDispatcher(
@@ -350,6 +349,10 @@ class ControlTower(Views):
             return False
         process = await self._runner.run(start)
         return process is not None and process.state is ProcessState.READY
+
+    def _torn_down(self) -> bool:
+        """Whether the event loop is closed over a tower that nobody has stopped."""
+        return self._open and self._expiring is not None and self._expiring.cancelling() > 0
 
     def _enqueue(self, process: ProcessControlBlock) -> None:
         spec = self._capabilities.find(process.capability, process.version)

@@ -19,7 +19,17 @@ from ..identity import new_id
 from ..runtime import MissionRuntime
 from ..storage.persistence import Persistence, Transaction
 from .branches import Branch, current_branch
-from .codec import NotEncodable, decode, decode_error, digest, encode, encode_error
+from .codec import (
+    NotEncodable,
+    StepError,
+    cancelled_error,
+    decode,
+    decode_error,
+    digest,
+    encode,
+    encode_error,
+    is_cancelled,
+)
 from .interrupts import IN_DOUBT, Question
 from .journal import Journal, Record, store_record
 from .ledger import Ledger, Owner
@@ -44,6 +54,8 @@ class Done:
 Call = Callable[[str, int], Awaitable[Done]]
 """Does the work of a step; called with its key and the number of the attempt."""
 
+Tell = Callable[[Record], NewEvent]
+
 Permit = Callable[[Branch, str], MissionError | None]
 """Whether a step may be done, given its branch and key; the error that is journaled in its place
 where it may not. May ask first."""
@@ -64,6 +76,8 @@ class Run:
     ledger: Ledger
     journal: Journal
     questions: Questions
+    torn_down: Callable[[], bool]
+    """Whether the event loop is being closed: its cancellations are nobody's decision."""
     waiting_on: list[str] = field(default_factory=list)
     hops: int = 0
     iterations: int = 0
@@ -79,7 +93,7 @@ class Run:
         charge: tuple[str, ...] = (),
         risky: bool = False,
         streamed: bool = False,
-        tell: Callable[[Record], NewEvent] | None = None,
+        tell: Tell | None = None,
         permit: Permit | None = None,
     ) -> Any:
         """Do a step, or give what an earlier run recorded of it.
@@ -94,38 +108,59 @@ class Run:
             Suspended: the run is being stopped.
             InvalidInput, QuotaExceeded: before anything was called.
             ToolFailed, LLMError, StepError: what the call raised, as it is stored.
+            CancelledError: the orchestrator cancelled the step (`asyncio.timeout`, a task group).
+                It is stored as failed, and on a replay waits to be cancelled again: so the
+                orchestrator sees the same, and nothing is called twice.
         """
         checked("name", name, longest=MAX_ID)
         branch = current_branch()
         key = branch.next_key()
         found = self._match(branch, key, kind, name)
         if found is not None and found.status != "started":
+            if found.error is not None and is_cancelled(found.error):
+                await asyncio.get_running_loop().create_future()  # whatever cancels it this time
             return self._replay(branch, found, adapter)
         record = Record(key, kind, name, digest(inputs), "started", now())
         record.attempt = found.attempt + 1 if found else 1
         value = None
         refusal = permit(branch, key) if permit is not None and found is None else None
-        if refusal is not None:
-            self.meter.charge("steps")
-            record.status, record.error = "failed", encode_error(name, refusal)
-        elif found is None or not risky or self._is_retried(branch, found):
-            self.meter.charge("steps", *charge)
-            if risky:
-                await self.ledger.commit(self._storing(replace(record)))
-            elif streamed:
-                self.ledger.put(self._storing(replace(record)))
-            with branch.inside(f"{kind} '{name}'"):
-                value = await self._call(record, adapter, call)
-        else:
-            record.status = "completed"  # as the review says, and without an output
-        await self.ledger.commit(self._storing(record), *([tell(record)] if tell else []))
+        try:
+            if refusal is not None:
+                self.meter.charge("steps")
+                record.status, record.error = "failed", encode_error(name, refusal)
+            elif found is None or not risky or self._is_retried(branch, found):
+                self.meter.charge("steps", *charge)
+                if risky:
+                    await self.ledger.commit(self._storing(record))
+                elif streamed:
+                    self.ledger.put(self._storing(record))
+                with branch.inside(f"{kind} '{name}'"):
+                    value = await self._call(record, adapter, call)
+            else:
+                record.status = "completed"  # as the review says, and without an output
+            await self.ledger.commit(self._storing(record), *([tell(record)] if tell else []))
+        except asyncio.CancelledError:
+            if branch.stopped is None and not self.torn_down():
+                if (suspended := branch.unwinding) is not None:  # a task group gives way to it
+                    raise branch.suspend(suspended) from None
+                await self._cancelled(record, tell)
+            raise
         self.journal.add(record)
         if record.error is not None:
             raise decode_error(record.error)
         return value
 
+    async def _cancelled(self, record: Record, tell: Tell | None) -> None:
+        """The orchestrator has cancelled a step, so whatever that gave, it has not seen it."""
+        finished = record.status != "started"
+        record.status, record.output = "failed", None
+        record.error = cancelled_error(record.name)
+        events = [tell(record)] if tell and not finished else []
+        await self.ledger.commit(self._storing(record), *events)
+
     async def _call(self, record: Record, adapter: TypeAdapter[Any], call: Call) -> Any:
         """What it gave, as a replay will see it."""
+        task = asyncio.current_task()
         began = time.monotonic()
         value = None
         try:
@@ -136,9 +171,13 @@ class Run:
             record.tokens_in, record.tokens_out = done.tokens_in, done.tokens_out
             self.meter.usage.tokens_in += done.tokens_in
             self.meter.usage.tokens_out += done.tokens_out
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling():
+                raise
+            error = StepError(record.name, "CancelledError", "what it waited for was cancelled")
+            record.error, record.status = encode_error(record.name, error), "failed"
         except (Exception, SystemExit) as error:
-            record.error = encode_error(record.name, error)
-            record.status = "failed"
+            record.error, record.status = encode_error(record.name, error), "failed"
         record.duration = int((time.monotonic() - began) * SECOND)
         return value
 
@@ -168,6 +207,11 @@ class Run:
         if found is not None:
             answer: str = self._replay(branch, found, TEXT)
             return answer
+        if branch.is_in_timeout():
+            raise MissionError(
+                f"asyncio.timeout around a question ('{question.text[:60]}') would not count while"
+                " it waits; use the question's own timeout="
+            )
         interrupt_id = self.journal.pending(key)
         if interrupt_id is None:
             self.meter.charge("steps")
@@ -195,8 +239,10 @@ class Run:
         return self.ask_at(branch, key, review) == "retry"
 
     def _storing(self, record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
+        stored = replace(record)  # as it is now
+
         async def write(tx: Transaction, _at: Micros) -> list[NewEvent]:
-            await store_record(tx, self.owner.pid, record)
+            await store_record(tx, self.owner.pid, stored)
             return []
 
         return write
@@ -214,7 +260,9 @@ async def join(branch: Branch, tasks: list[asyncio.Task[Any]]) -> list[Any]:
     except asyncio.CancelledError:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for end in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(end, Suspended) and branch.stopped is None:
+                raise branch.suspend(end) from None
         raise
     errors = [None if task.cancelled() else task.exception() for task in tasks]
     for error in errors:

@@ -63,6 +63,11 @@ class Journal:
             )
         return record
 
+    def began(self, key: str) -> Micros | None:
+        """When an earlier run first began this step."""
+        record = self._records.get(key)
+        return record.created_at if record else None
+
     def add(self, record: Record) -> None:
         self._records[record.key] = record
 

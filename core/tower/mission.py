@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter
 
 from ..chat.text import MAX_ID, checked
+from ..clock import SECOND, now
 from ..errors import InvalidInput
 from ..events.event import NewEvent
 from ..llm.provider import LLMMessage
@@ -67,7 +68,8 @@ class Mission:
     ) -> str:
         """Ask the user; suspends the process until the answer is here, for 24 hours at most.
 
-        `options` are suggestions: any text may come back. `timeout` (seconds) makes it shorter.
+        `options` are suggestions: any text may come back. `timeout` (seconds) makes it shorter; an
+        `asyncio.timeout` around it is an error, for it would not count while the process waits.
 
         Raises:
             InterruptExpired: nobody answered in time.
@@ -119,6 +121,8 @@ class Mission:
 
         Raises:
             StepError: `fn` raised; the same again on every replay.
+            CancelledError: the orchestrator cancelled it itself, say by `asyncio.timeout`. On a
+                replay `fn` is not called, and the step waits to be cancelled in the same way.
         """
         adapter = adapter_of(declared_return(fn))
 
@@ -148,7 +152,11 @@ class Mission:
             asyncio.create_task(_in_branch(parent, f"{place}.{number}", coroutine))
             for number, coroutine in enumerate(coroutines)
         ]
-        return await join(parent, tasks)
+        try:
+            return await join(parent, tasks)
+        finally:
+            for coroutine in coroutines:  # those cancelled before they began
+                coroutine.close()
 
     @asynccontextmanager
     async def branch(self, name: str) -> AsyncIterator[None]:
@@ -207,11 +215,14 @@ class Mission:
     async def sleep(self, seconds: float) -> None:
         """Wait until `seconds` after the first time this was reached, whatever restarts between."""
 
-        async def call(_key: str, _attempt: int) -> Done:
-            return Done(datetime.now(UTC).timestamp() + seconds)
+        run = self._run
 
-        until = await self._run.perform("sleep", f"{seconds:g}s", seconds, ANY, call)
-        await asyncio.sleep(until - datetime.now(UTC).timestamp())
+        async def call(key: str, _attempt: int) -> Done:
+            began = run.journal.began(key) or now()
+            await asyncio.sleep(seconds - (now() - began) / SECOND)
+            return Done(None)
+
+        await run.perform("sleep", "sleep", seconds, ANY, call, streamed=True)
 
     async def now(self) -> datetime:
         """The time at which this was first reached, UTC."""

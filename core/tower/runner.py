@@ -56,6 +56,7 @@ class Runner:
         log: EventLog,
         settled: Callable[[ProcessControlBlock], None],
         notice: Notice,
+        torn_down: Callable[[], bool],
     ) -> None:
         self._runtime = runtime
         self._capabilities = capabilities
@@ -63,6 +64,7 @@ class Runner:
         self._log = log
         self._settled = settled
         self._notice = notice
+        self._torn_down = torn_down
         self._roots: dict[str, Branch] = {}
 
     def stop(self, pid: str, reason: str) -> None:
@@ -132,6 +134,7 @@ class Runner:
             ledger=ledger,
             journal=await load_journal(persistence, process.pid) if resumed else Journal(),
             questions=Questions(owner, self._chat, self._notice),
+            torn_down=self._torn_down,
         )
         try:
             reply = await self._call(spec, run, root)
@@ -182,7 +185,7 @@ class Runner:
                 result = await spec.function(Mission(run))
         except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError)
-            if root.unwound is None and cancelled:
+            if root.unwound is None and cancelled and not self._torn_down():
                 raise MissionError("the orchestrator cancelled itself") from None
             if root.unwound is None:
                 raise
