@@ -19,10 +19,10 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import Caller, new_id
 from ..runtime import MissionRuntime
-from ..storage.failures import storage_failed
 from ..storage.persistence import Transaction
 from .admission import check_request
 from .dispatch import LocalDispatcher, job_of
+from .execution import Execution
 from .expiry import Expiry
 from .process import (
     Envelope,
@@ -34,13 +34,12 @@ from .process import (
     Usage,
 )
 from .resolution import Resolver
-from .runner import Runner, Start
+from .runner import Runner
 from .scheduler import Job, Scheduler
 from .transitions import Transitions
 from .views import Views
 from .watchers import Watcher, Watchers
 
-RETRY_SECONDS = (1.0, 60.0)  # first and longest pause after a run that the storage has failed
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -72,7 +71,14 @@ class ControlTower(Views):
                 max_ready=settings.max_ready,
                 max_backlog=settings.max_backlog,
             ),
-            self._run,
+            lambda pid, start: self._execution.run(pid, start),
+        )
+        self._execution = Execution(
+            self._runner,
+            self._transitions,
+            self._store,
+            self._watchers,
+            lambda: self._dispatcher.open,
         )
         self._accepting: set[asyncio.Task[Any]] = set()
         self._expiring: asyncio.Task[None] | None = None
@@ -315,40 +321,6 @@ class ControlTower(Views):
         self._watchers.tell(process)
 
     # running
-
-    async def _run(self, pid: str, start: Start | None) -> bool:
-        """Run a process; whether it is to be put in line again.
-
-        Where the storage fails, the process keeps its place and is run again after a pause. Any
-        other error leaves it as it is stored, for the next server to take up.
-        """
-        pause, longest = RETRY_SECONDS
-        failed = False
-        while True:
-            try:
-                if failed:
-                    stored = await self._transitions.recover(pid, "storage_failed")
-                    if stored is not None and stored.settled:  # its end was written after all
-                        found = await self._store.find(stored.user_id, pid)
-                        self._watchers.tell(found or stored)
-                        return False
-                return await self._run_once(pid, start)
-            except Exception as error:
-                if not storage_failed(error):
-                    raise
-                log.exception("run failed; trying again", pid=pid, seconds=pause)
-            if not self._dispatcher.open:
-                return False
-            await asyncio.sleep(pause)
-            failed, start, pause = True, None, min(2 * pause, longest)
-
-    async def _run_once(self, pid: str, start: Start | None) -> bool:
-        if start is None:
-            start = await self._transitions.claim(pid)
-        if start is None:
-            return False
-        process = await self._runner.run(start)
-        return process is not None and process.state is ProcessState.READY
 
     def _torn_down(self) -> bool:
         """Whether the event loop is closed over a tower that nobody has stopped."""

@@ -9,7 +9,7 @@ import pytest
 
 from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import Unavailable
-from mission_system.core.tower import control_tower
+from mission_system.core.tower import execution
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, Outcome, ProcessState
 
@@ -128,7 +128,7 @@ async def test_storage_that_fails_for_a_moment_only_delays_a_process(
 ) -> None:
     """From the first of several units on, with the unit `written` all the same or not; the run is
     taken up again where the journal ends."""
-    monkeypatch.setattr(control_tower, "RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(execution, "RETRY_SECONDS", (0.01, 0.02))
     called: list[str] = []
 
     async def work(mission: Mission) -> str:
@@ -176,7 +176,7 @@ async def test_who_waits_while_the_server_stops_is_not_kept_for_the_whole_time(
 async def test_question_that_was_stored_though_the_storage_said_no_is_told(
     start_node, send, monkeypatch
 ) -> None:
-    monkeypatch.setattr(control_tower, "RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(execution, "RETRY_SECONDS", (0.01, 0.02))
     node = await start_node(asks)
     write = node.database.write
 
@@ -218,7 +218,7 @@ async def test_run_that_fails_for_another_reason_than_storage_is_not_repeated(
         runs += 1
         raise LookupError("a defect")
 
-    monkeypatch.setattr(control_tower, "RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(execution, "RETRY_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(node.tower._runner, "run", broken)
     await send(node, wait=None)
     await settled(node, ann)

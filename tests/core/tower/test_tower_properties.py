@@ -27,7 +27,6 @@ from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Unit
 from mission_system.core.storage.sqlite.database import SqliteDatabase
 from mission_system.core.tools.catalog import ToolCatalog
-from mission_system.core.tower import control_tower
 from mission_system.core.tower.lifecycle import TRANSITIONS
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, ProcessState, SchedulingPriority
@@ -428,5 +427,5 @@ def test_whatever_is_asked_of_it_the_tower_keeps_its_promises(
     with tempfile.TemporaryDirectory() as name:
         shutil.copy(migrated, name)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(control_tower, "RETRY_SECONDS", (0.01, 0.02))
+            patch.setattr(execution, "RETRY_SECONDS", (0.01, 0.02))
             asyncio.run(run(Path(name), actions))

@@ -1,0 +1,74 @@
+"""Runs a process until what its run came to is stored, also where the storage fails for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from ..storage.failures import storage_failed
+from .process import ProcessState
+from .runner import Runner, Start
+from .store import ProcessStore
+from .transitions import Transitions
+from .watchers import Watchers
+
+RETRY_SECONDS = (1.0, 60.0)  # first and longest pause after a run that the storage has failed
+log = structlog.get_logger(__name__)
+
+
+class Execution:
+    """Claims, runs and recovers. `is_open`: whether it is still worth trying again here."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        transitions: Transitions,
+        store: ProcessStore,
+        watchers: Watchers,
+        is_open: Callable[[], bool],
+    ) -> None:
+        self._runner = runner
+        self._transitions = transitions
+        self._store = store
+        self._watchers = watchers
+        self._is_open = is_open
+
+    async def run(self, pid: str, start: Start | None) -> bool:
+        """Run a process; whether it is to be put in line again.
+
+        Where the storage fails, the process keeps its place and is run again after a pause. Any
+        other error leaves it as it is stored, for the next server to take up.
+        """
+        pause, longest = RETRY_SECONDS
+        failed = False
+        while True:
+            try:
+                if failed and await self._is_settled(pid):
+                    return False
+                return await self._run_once(pid, start)
+            except Exception as error:
+                if not storage_failed(error):
+                    raise
+                log.exception("run failed; trying again", pid=pid, seconds=pause)
+            if not self._is_open():
+                return False
+            await asyncio.sleep(pause)
+            failed, start, pause = True, None, min(2 * pause, longest)
+
+    async def _is_settled(self, pid: str) -> bool:
+        """Whether the end of the lost run was stored after all; else the process is ready again."""
+        stored = await self._transitions.recover(pid, "storage_failed")
+        if stored is None or not stored.settled:
+            return False
+        self._watchers.tell(await self._store.find(stored.user_id, pid) or stored)
+        return True
+
+    async def _run_once(self, pid: str, start: Start | None) -> bool:
+        if start is None:
+            start = await self._transitions.claim(pid)
+        if start is None:
+            return False
+        process = await self._runner.run(start)
+        return process is not None and process.state is ProcessState.READY
