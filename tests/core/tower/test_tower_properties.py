@@ -27,6 +27,7 @@ from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Unit
 from mission_system.core.storage.sqlite.database import SqliteDatabase
 from mission_system.core.tools.catalog import ToolCatalog
+from mission_system.core.tower import execution
 from mission_system.core.tower.lifecycle import TRANSITIONS
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, ProcessState, SchedulingPriority
