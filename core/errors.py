@@ -100,6 +100,20 @@ class ToolFailed(MissionError):
         self.text = message
 
 
+class ChildFailed(MissionError):
+    """A process that `mission.spawn` has started ended without a reply. `reason` is its own, such
+    as `max_llm_calls_exceeded`; `text` says more where it can."""
+
+    code = "CHILD_FAILED"
+
+    def __init__(self, pid: str, capability: str, reason: str, text: str) -> None:
+        super().__init__(f"the child process of '{capability}' ended ({reason}): {text}")
+        self.pid = pid
+        self.capability = capability
+        self.reason = reason
+        self.text = text
+
+
 class LLMError(MissionError):
     """A provider could not answer. `kind` is one of auth, rate_limited, context_too_long,
     refused, unavailable; `retry_after` is in seconds where the provider said so."""

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     max_ready: int = Field(
         default=10_000, ge=1, description="Processes waiting for a slot, in all."
     )
+    max_depth: int = Field(
+        default=5, ge=0, le=50, description="Levels of child processes below a request."
+    )
     max_backlog: int = Field(default=100, ge=1, description="Processes waiting in one session.")
     quota: Quota = Field(default_factory=Quota, description="Quota of a process.")
     tool_policy: ToolRules = Field(

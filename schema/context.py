@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
+ChildrenOf = tuple[str, int, str | None]
+"""(pid of the parent, how many, pid of the child after which to go on)"""
 
 
 @dataclass(eq=False)
@@ -36,6 +38,22 @@ class Context:
     def processes(self) -> DataLoader[str, ProcessControlBlock | None]:
         """Processes by pid, read in one query per level of a response."""
         return _batched(lambda pids: self.node.tower.get_many(self.caller, pids))
+
+    @cached_property
+    def children(self) -> DataLoader[ChildrenOf, list[ProcessControlBlock] | None]:
+        """Children of processes, read in one query per level of a response and page asked for."""
+
+        async def read(keys: list[ChildrenOf]) -> dict[ChildrenOf, list[ProcessControlBlock]]:
+            found: dict[ChildrenOf, list[ProcessControlBlock]] = {}
+            for first, after in {key[1:] for key in keys}:
+                pids = [key[0] for key in keys if key[1:] == (first, after)]
+                page = await self.node.tower.get_children(
+                    self.caller, pids, first=first, after=after
+                )
+                found |= {(pid, first, after): children for pid, children in page.items()}
+            return found
+
+        return _batched(read)
 
     @cached_property
     def messages(self) -> DataLoader[int, Message | None]:

@@ -50,6 +50,15 @@ strawberry.enum(
 )
 
 
+AfterProcess = Annotated[
+    strawberry.ID | None,
+    strawberry.argument(
+        description="`Process.id` or `Process.pid` of the last one already seen; null for the"
+        " beginning."
+    ),
+]
+
+
 @strawberry.type(description="One request: scheduled, bounded by a quota, journaled.")
 class Process(Node):
     record: strawberry.Private[ProcessControlBlock]
@@ -59,6 +68,7 @@ class Process(Node):
     )
     session_id: str = strawberry.field(description="`Session.sessionId` of its session.")
     capability: str = strawberry.field(description="Capability that answers.")
+    depth: int = strawberry.field(description="0 for a request, 1 for what it has spawned, ...")
     version: int = strawberry.field(description="Version of the capability that it started with.")
     text: str = strawberry.field(description="What the user wrote.")
     state: ProcessState = strawberry.field(description="Where it is in its life.")
@@ -82,7 +92,10 @@ class Process(Node):
     def usage(self) -> Usage:
         return Usage.of(self.record.usage)
 
-    @field("Its questions that wait for an answer, the first to answer first.")
+    @field(
+        "Questions that wait for an answer, its own and those of the processes that it has"
+        " spawned, the first to answer first."
+    )
     def interrupts(self) -> list[Interrupt]:
         return [Interrupt.of(record) for record in self.record.interrupts]
 
@@ -91,6 +104,20 @@ class Process(Node):
         context, count = info.context, page_size(first)
         records = await context.node.tower.steps(context.caller, self.pid)
         return [Step.of(record) for record in steps_after(records, after)[:count]]
+
+    @field("The process that has spawned it; null for a request.")
+    async def parent(self, info: Info) -> Process | None:
+        pid = self.record.parent_pid
+        record = await info.context.processes.load(pid) if pid else None
+        return Process.of(record) if record else None
+
+    @field("Processes that it has spawned, oldest first.")
+    async def children(
+        self, info: Info, first: First = 50, after: AfterProcess = None
+    ) -> list[Process]:
+        last = None if after is None else key_of(after, "Process")
+        records = await info.context.children.load((self.pid, page_size(first), last))
+        return [Process.of(record) for record in records or ()]
 
     @field("The message that it answers.")
     async def user_message(self, info: Info) -> Message | None:
@@ -115,6 +142,7 @@ class Process(Node):
             request_id=record.request_id,
             session_id=record.session_id,
             capability=record.capability,
+            depth=record.depth,
             version=record.version,
             text=record.message,
             state=ProcessState(record.state.value),

@@ -132,7 +132,10 @@ class RespondToInterruptInput:
 
 @strawberry.type(description="The answer was accepted and the process goes on.")
 class AnswerPayload:
-    process: Process = strawberry.field(description="The process, as far as it has come.")
+    process: Process = strawberry.field(
+        description="The process, as far as it has come; where one that it has spawned had asked,"
+        " still the one that the user has asked for."
+    )
 
     @field("The reply; null when there is none yet, or none at all.")
     async def reply(self, info: Info) -> Message | None:

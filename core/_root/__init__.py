@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .core.configs import ConfigRegistry
     from .core.errors import (
         Busy,
+        ChildFailed,
         Conflict,
         Forbidden,
         InvalidInput,
@@ -51,6 +52,7 @@ _HOMES = {
     "core.configs": ("ConfigRegistry",),
     "core.errors": (
         "Busy",
+        "ChildFailed",
         "Conflict",
         "Forbidden",
         "InvalidInput",
@@ -89,6 +91,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = [
     "Busy",
     "Caller",
+    "ChildFailed",
     "ConfigRegistry",
     "Conflict",
     "ControlTower",

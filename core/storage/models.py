@@ -56,6 +56,9 @@ class Process(Model):
     )
     user_id = fields.CharField(max_length=255)
     request_id = fields.CharField(max_length=255)
+    parent_pid = fields.CharField(max_length=36, null=True)
+    parent_key = fields.CharField(max_length=255, null=True)  # of the step that spawned it
+    depth = fields.IntField(default=0)
     capability = fields.CharField(max_length=255)
     version = fields.IntField()
     state = fields.CharField(max_length=16)
@@ -70,6 +73,7 @@ class Process(Model):
     error = fields.TextField(null=True)
     message_id = fields.BigIntField()
     reply_message_id = fields.BigIntField(null=True)
+    result = fields.TextField(null=True)  # a child's reply, which is no message
     llm_calls = fields.IntField(default=0)
     tool_calls = fields.IntField(default=0)
     agent_hops = fields.IntField(default=0)
@@ -90,6 +94,7 @@ class Process(Model):
             Index(fields=("user_id", "pid")),
             Index(fields=("session_id", "pid")),
             Index(fields=("state", "pid")),
+            Index(fields=("parent_pid", "pid")),
         )
 
 

@@ -1,15 +1,25 @@
-"""At the tower's door: which requests come in."""
+"""At the tower's door: which requests come in, and as what."""
 
 from __future__ import annotations
 
+import uuid
 from typing import get_args
 
 import orjson
 
-from ..capabilities import OnBusy
+from ..capabilities import OnBusy, OrchestratorSpec
 from ..chat.text import MAX_ID, MAX_MESSAGE, checked
+from ..clock import now, to_datetime
 from ..errors import InvalidInput
-from .process import Envelope
+from ..identity import new_id
+from .process import (
+    Envelope,
+    ProcessControlBlock,
+    ProcessState,
+    Quota,
+    SchedulingPriority,
+    Usage,
+)
 
 MAX_CONTEXT = 64 * 1024  # bytes of JSON
 
@@ -34,3 +44,26 @@ def check_request(envelope: Envelope) -> None:
     if size > MAX_CONTEXT:
         text = f"has {size} bytes of JSON, at most {MAX_CONTEXT} are taken"
         raise InvalidInput("context", text)
+
+
+def new_process(
+    envelope: Envelope, spec: OrchestratorSpec, quota: Quota, priority: SchedulingPriority
+) -> ProcessControlBlock:
+    """A process for this request, not stored yet."""
+    pid = new_id()
+    return ProcessControlBlock(
+        pid=pid,
+        request_id=envelope.request_id or pid,
+        session_id=envelope.session_id or str(uuid.uuid4()),
+        user_id=envelope.caller.user_id,
+        capability=spec.name,
+        version=spec.version,
+        message=envelope.message,
+        message_id=0,  # known once it is stored
+        state=ProcessState.NEW,
+        priority=priority,
+        quota=quota,
+        usage=Usage(),
+        epoch=0,
+        created_at=to_datetime(now()),
+    )

@@ -18,7 +18,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from ..chat.text import storable
-from ..errors import LLMError, MissionError, ToolFailed
+from ..errors import ChildFailed, LLMError, MissionError, ToolFailed
 from .interrupts import InterruptExpired
 
 ERROR_TEXT = 2000
@@ -130,6 +130,8 @@ def encode_error(step: str, error: BaseException) -> str:
             args: list[Any] = [error.tool, error.status, error.text]
         case LLMError():
             kind, args = "LLMError", [error.kind, error.message, error.retry_after]
+        case ChildFailed():
+            kind, args = "ChildFailed", [error.pid, error.capability, error.reason, error.text]
         case StepCancelled():
             kind, args = "StepCancelled", [error.step, error.type, error.text]
         case StepError():
@@ -146,6 +148,7 @@ def decode_error(text: str) -> MissionError:
     makers: dict[str, Callable[..., MissionError]] = {
         "ToolFailed": ToolFailed,
         "LLMError": LLMError,
+        "ChildFailed": ChildFailed,
         "StepError": StepError,
         "StepCancelled": StepCancelled,
         "InterruptExpired": InterruptExpired,

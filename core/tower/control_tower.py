@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -13,14 +12,15 @@ from ..capabilities import CapabilityRegistry, OnBusy
 from ..chat.records import Session
 from ..chat.service import ChatService
 from ..chat.text import MAX_ID, checked
-from ..clock import Micros, now, to_datetime
+from ..clock import Micros
 from ..errors import Conflict, MissionError, NotFound, Unavailable
 from ..events.event import NewEvent
 from ..events.log import EventLog
-from ..identity import Caller, new_id
+from ..identity import Caller
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .admission import check_request
+from .admission import check_request, new_process
+from .children import Aftermath
 from .dispatch import LocalDispatcher, job_of
 from .execution import Execution
 from .expiry import Expiry
@@ -31,7 +31,6 @@ from .process import (
     ProcessControlBlock,
     ProcessState,
     SchedulingPriority,
-    Usage,
 )
 from .resolution import Resolver
 from .runner import Runner
@@ -78,6 +77,7 @@ class ControlTower(Views):
             self._transitions,
             self._store,
             self._watchers,
+            lambda aftermath: self._follow(aftermath),
             lambda: self._dispatcher.open,
         )
         self._accepting: set[asyncio.Task[Any]] = set()
@@ -145,32 +145,8 @@ class ControlTower(Views):
         session = await self._find_session(envelope)
         own = session.capability if session else None
         spec = self._capabilities.choose(envelope.capability or own)
-        pid = new_id()
-        process = ProcessControlBlock(
-            pid=pid,
-            request_id=envelope.request_id or pid,
-            session_id=envelope.session_id or str(uuid.uuid4()),
-            user_id=caller.user_id,
-            capability=spec.name,
-            version=spec.version,
-            message=envelope.message,
-            message_id=0,  # known once it is stored
-            state=ProcessState.NEW,
-            priority=priority,
-            stage=None,
-            outcome=None,
-            reason=None,
-            error=None,
-            reply=None,
-            reply_message_id=None,
-            quota=spec.quota or self._runtime.settings.quota,
-            usage=Usage(),
-            epoch=0,
-            created_at=to_datetime(now()),
-            started_at=None,
-            completed_at=None,
-        )
-        with self._watchers.watching(pid) as watcher:
+        process = new_process(envelope, spec, spec.quota or self._runtime.settings.quota, priority)
+        with self._watchers.watching(process.pid) as watcher:
             job = job_of(process, spec.max_concurrent)
             on_busy = envelope.on_busy or spec.on_busy
             process = await self._accept(self._submit(envelope, process, session, job, on_busy))
@@ -185,7 +161,10 @@ class ControlTower(Views):
         kind: InterruptKind | None = None,
         wait: float | None = None,
     ) -> ProcessControlBlock:
-        """Answer a question; the process that asked it goes on. `wait` as in `submit_request`.
+        """Answer a question; the process that asked it goes on.
+
+        Gives the process that the user has asked for: the one that asked, or the topmost above it.
+        `wait` as in `submit_request`.
 
         Raises:
             NotFound: no such question to this caller, or not of this `kind`.
@@ -196,9 +175,14 @@ class ControlTower(Views):
         interrupt = await self.get_interrupt(caller, interrupt_id)
         if kind is not None and interrupt.kind is not kind:
             raise NotFound("interrupt", interrupt_id)
-        with self._watchers.watching(interrupt.pid) as watcher:
+        root = await self._store.root_of(await self.get(caller, interrupt.pid))
+        with self._watchers.watching(root.pid) as watcher:
             process = await self._accept(self._resume(interrupt, answer))
-            return await self._await(watcher, process, wait)
+            if process.pid == root.pid:
+                return await self._await(watcher, process, wait)
+            if wait is not None:
+                return await self._await(watcher, root, wait)
+            return await self.get(caller, root.pid)
 
     async def cancel_request(
         self, caller: Caller, pid: str, reason: str = "cancelled by user"
@@ -281,8 +265,7 @@ class ControlTower(Views):
             )
             if at_once:
                 self._dispatcher.begin(start)
-            for each in ended:
-                self._ended(each)
+            self._follow(Aftermath(ended=ended))
         return start.process
 
     async def _resume(self, interrupt: Interrupt, answer: str) -> ProcessControlBlock:
@@ -299,26 +282,25 @@ class ControlTower(Views):
         return ready
 
     async def _cancel(self, pid: str, reason: str) -> ProcessControlBlock:
-        process = await self._transitions.cancel(pid, reason)
-        self._ended(process)
+        process, aftermath = await self._transitions.cancel(pid, reason)
+        self._follow(aftermath)
         return process
 
     async def _end_session(self, tx: Transaction, session: int, at: Micros) -> list[NewEvent]:
         events: list[NewEvent] = []
         ended = await self._transitions.end_all(tx, session, "session deleted", events, at)
 
-        def stop() -> None:
-            for process in ended:
-                self._ended(process)
-
-        tx.after_commit(stop)
+        tx.after_commit(lambda: self._follow(Aftermath(ended=ended)))
         return events
 
-    def _ended(self, process: ProcessControlBlock) -> None:
-        """Stop what a process was doing whose row says that it has ended."""
-        self._runner.stop(process.pid, "cancelled")
-        self._dispatcher.abort(process.pid)
-        self._watchers.tell(process)
+    def _follow(self, aftermath: Aftermath) -> None:
+        """Do here what a unit has made necessary."""
+        for process in aftermath.ended:
+            self._runner.stop(process.pid, "cancelled")
+            self._dispatcher.abort(process.pid)
+            self._watchers.tell(process)
+        for process in aftermath.ready:
+            self._enqueue(process)
 
     # running
 

@@ -162,7 +162,7 @@ def job_of(process: ProcessControlBlock, limit: int) -> Job:
     """The process's place in line, as of now."""
     return Job(
         pid=process.pid,
-        lane=(process.user_id, process.session_id),
+        lane=(process.user_id, process.session_id, *([process.pid] if process.depth else [])),
         capability=process.capability,
         priority=process.priority,
         arrived=asyncio.get_running_loop().time(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ..capabilities import OrchestratorSpec
+from ..capabilities import CapabilityRegistry, OrchestratorSpec
 from ..chat.text import MAX_ID, checked
 from ..clock import SECOND, Micros, now
 from ..errors import MissionError
@@ -19,6 +19,7 @@ from ..identity import new_id
 from ..runtime import MissionRuntime
 from ..storage.persistence import Persistence, Transaction
 from .branches import Branch, current_branch
+from .children import Spawning
 from .codec import (
     NotEncodable,
     StepError,
@@ -66,6 +67,7 @@ class Run:
     """One run of one process, from the top, in this server."""
 
     runtime: MissionRuntime
+    capabilities: CapabilityRegistry
     persistence: Persistence
     process: ProcessControlBlock
     context: dict[str, Any]
@@ -79,6 +81,10 @@ class Run:
     torn_down: Callable[[], bool]
     """Whether the event loop is being closed: its cancellations are nobody's decision."""
     waiting_on: list[str] = field(default_factory=list)
+    """Ids of the questions that this run stops at."""
+    spawning: list[Spawning] = field(default_factory=list)
+    awaiting: list[str] = field(default_factory=list)
+    """Keys of the steps whose children this run stops at, new ones included."""
     hops: int = 0
     iterations: int = 0
 
@@ -115,11 +121,11 @@ class Run:
         checked("name", name, longest=MAX_ID)
         branch = current_branch()
         key = branch.next_key()
-        found = self._match(branch, key, kind, name)
+        found = self.match(branch, key, kind, name)
         if found is not None and found.status != "started":
             if found.error is not None and is_cancelled(found.error):
                 await asyncio.get_running_loop().create_future()  # whatever cancels it this time
-            return self._replay(branch, found, adapter)
+            return self.replay(branch, found, adapter)
         record = Record(key, kind, name, digest(inputs), "started", now())
         record.attempt = found.attempt + 1 if found else 1
         value = None
@@ -181,7 +187,8 @@ class Run:
         record.duration = int((time.monotonic() - began) * SECOND)
         return value
 
-    def _replay(self, branch: Branch, record: Record, adapter: TypeAdapter[Any]) -> Any:
+    def replay(self, branch: Branch, record: Record, adapter: TypeAdapter[Any]) -> Any:
+        """What a step that is over gave, or raised."""
         if record.error is not None:
             raise decode_error(record.error)
         if record.output is None:
@@ -203,9 +210,9 @@ class Run:
 
     def ask_at(self, branch: Branch, key: str, question: Question) -> str:
         """`ask`, as the step `key`."""
-        found = self._match(branch, key, "interrupt", question.kind)
+        found = self.match(branch, key, "interrupt", question.kind)
         if found is not None:
-            answer: str = self._replay(branch, found, TEXT)
+            answer: str = self.replay(branch, found, TEXT)
             return answer
         if branch.is_in_timeout():
             raise MissionError(
@@ -220,7 +227,8 @@ class Run:
         self.waiting_on.append(interrupt_id)
         raise branch.suspend(Suspended("interrupt"))
 
-    def _match(self, branch: Branch, key: str, kind: str, name: str) -> Record | None:
+    def match(self, branch: Branch, key: str, kind: str, name: str) -> Record | None:
+        """What an earlier run recorded here. Raises Suspended where it did something else."""
         try:
             return self.journal.match(key, kind, name)
         except Suspended as blocked:

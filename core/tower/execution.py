@@ -8,7 +8,8 @@ from collections.abc import Callable
 import structlog
 
 from ..storage.failures import storage_failed
-from .process import ProcessState
+from .children import Aftermath
+from .process import ProcessControlBlock, ProcessState
 from .runner import Runner, Start
 from .store import ProcessStore
 from .transitions import Transitions
@@ -19,7 +20,8 @@ log = structlog.get_logger(__name__)
 
 
 class Execution:
-    """Claims, runs and recovers. `is_open`: whether it is still worth trying again here."""
+    """Claims, runs and recovers. `follow` does what a run has made necessary for other processes;
+    `is_open`: whether it is still worth trying again here."""
 
     def __init__(
         self,
@@ -27,12 +29,14 @@ class Execution:
         transitions: Transitions,
         store: ProcessStore,
         watchers: Watchers,
+        follow: Callable[[Aftermath], None],
         is_open: Callable[[], bool],
     ) -> None:
         self._runner = runner
         self._transitions = transitions
         self._store = store
         self._watchers = watchers
+        self._follow = follow
         self._is_open = is_open
 
     async def run(self, pid: str, start: Start | None) -> bool:
@@ -70,5 +74,19 @@ class Execution:
             start = await self._transitions.claim(pid)
         if start is None:
             return False
-        process = await self._runner.run(start)
-        return process is not None and process.state is ProcessState.READY
+        ran = await self._runner.run(start)
+        if ran is None:
+            return False
+        self._follow(ran.aftermath)
+        if ran.process.interrupts:
+            await self._tell_ancestors(ran.process)
+        return ran.process.state is ProcessState.READY
+
+    async def _tell_ancestors(self, process: ProcessControlBlock) -> None:
+        """Whoever waits for a process above this one is asked its questions."""
+        while process.parent_pid is not None:
+            parent = await self._store.find(process.user_id, process.parent_pid)
+            if parent is None:
+                return
+            self._watchers.tell(parent)
+            process = parent

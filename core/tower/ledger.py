@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..clock import SECOND, Micros, now
@@ -36,8 +36,9 @@ class Owner:
 
 
 _SAVE = (
-    "UPDATE process SET stage = ?, elapsed = ?, llm_calls = ?, tool_calls = ?, agent_hops = ?,"
-    " iterations = ?, steps = ?, tokens_in = ?, tokens_out = ?"
+    "UPDATE process SET stage = ?, elapsed = elapsed + ?, llm_calls = llm_calls + ?,"
+    " tool_calls = tool_calls + ?, agent_hops = agent_hops + ?, iterations = iterations + ?,"
+    " steps = steps + ?, tokens_in = tokens_in + ?, tokens_out = tokens_out + ?"
     " WHERE pid = ? AND epoch = ? AND state = 'running'"
 )
 
@@ -56,6 +57,7 @@ class Ledger:
         self._log = log
         self._owner = owner
         self._usage = usage
+        self._saved = replace(usage)  # as far as the row has it; children add to the row too
         self._root = root
         self._buffer: list[NewEvent | Write] = []
         self._done: asyncio.Future[None] | None = None
@@ -157,8 +159,11 @@ class Ledger:
             _settle(done, self._broken)
 
     async def _write(self, batch: list[NewEvent | Write]) -> None:
+        self.elapsed()
+        usage = replace(self._usage)
         try:
-            await self._persistence.write(self._unit(batch))
+            await self._persistence.write(self._unit(batch, usage))
+            self._saved = usage
         except EpochLost:
             self._broken = self._root.suspend(Fenced())
         except Exception as error:  # an order once broken cannot be mended by going on
@@ -168,25 +173,28 @@ class Ledger:
                 self._broken = error
                 self._root.suspend(Suspended("not_stored"))
 
-    def _unit(self, batch: list[NewEvent | Write]) -> Callable[[Transaction], Awaitable[None]]:
-        owner, usage = self._owner, self._usage
-        saved: tuple[Any, ...] = (
+    def _unit(
+        self, batch: list[NewEvent | Write], usage: Usage
+    ) -> Callable[[Transaction], Awaitable[None]]:
+        owner, saved = self._owner, self._saved
+        elapsed = round(usage.elapsed_seconds * SECOND) - round(saved.elapsed_seconds * SECOND)
+        save: tuple[Any, ...] = (
             self.stage,
-            round(self.elapsed() * SECOND),
-            usage.llm_calls,
-            usage.tool_calls,
-            usage.agent_hops,
-            usage.iterations,
-            usage.steps,
-            usage.tokens_in,
-            usage.tokens_out,
+            elapsed,
+            usage.llm_calls - saved.llm_calls,
+            usage.tool_calls - saved.tool_calls,
+            usage.agent_hops - saved.agent_hops,
+            usage.iterations - saved.iterations,
+            usage.steps - saved.steps,
+            usage.tokens_in - saved.tokens_in,
+            usage.tokens_out - saved.tokens_out,
             owner.pid,
             owner.epoch,
         )
 
         async def unit(tx: Transaction) -> None:
             at = now()
-            if not await tx.execute(_SAVE, saved):
+            if not await tx.execute(_SAVE, save):
                 raise EpochLost
             events: list[NewEvent] = []
             for item in batch:

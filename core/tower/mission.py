@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
+from ..capabilities import Reply
 from ..chat.text import MAX_ID, checked
 from ..clock import SECOND, now
 from ..errors import InvalidInput
@@ -24,8 +25,9 @@ from .codec import adapter_of, declared_return, plain
 from .effects import ANY, Done, Run, join
 from .interrupts import Declined, Question
 from .mission_llm import LLM
+from .mission_spawn import spawn
 from .mission_tools import Tools
-from .process import InterruptKind
+from .process import InterruptKind, Quota
 from .suspension import Suspended
 
 T = TypeVar("T")
@@ -133,6 +135,29 @@ class Mission:
             return Done(await value if isinstance(value, Awaitable) else value)
 
         return cast(T, await self._run.perform("step", name, [args, kwargs], adapter, call))
+
+    async def spawn(
+        self,
+        capability: str,
+        message: str,
+        *,
+        context: dict[str, Any] | None = None,
+        quota: Quota | None = None,
+    ) -> Reply:
+        """Have another capability, or this one again, do a part; its reply.
+
+        The child is a process of the same session with a journal of its own; this one is suspended
+        until it has ended, and holds no slot meanwhile. What this process may still use is divided
+        evenly among the children that it waits for at once, `quota` being the most that this child
+        gets; what they use counts here too. Questions of the child go to the user. Its reply is
+        no message of the session.
+
+        Raises:
+            ChildFailed: it failed or was cancelled.
+            InvalidInput: the message, or a capability that is not served.
+            QuotaExceeded: `max_steps` is reached, or the setting `max_depth`.
+        """
+        return await spawn(self._run, capability, message, context or {}, quota)
 
     async def gather(self, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
         """Run branches at the same time; their results in order.

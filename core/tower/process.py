@@ -41,6 +41,9 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+CHILD = "child"
+"""Reason of a process that is blocked until a process it has spawned ends."""
+
 RETRIABLE = ("missing_capability", "diverged")
 """Reasons of a blocked process that another version of a capability can mend."""
 
@@ -144,19 +147,24 @@ class ProcessControlBlock:
     message_id: int
     state: ProcessState
     priority: SchedulingPriority
-    stage: str | None
-    outcome: Outcome | None
-    reason: str | None
-    error: str | None
-    reply: str | None
-    reply_message_id: int | None
+    stage: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    error: str | None = None
+    reply: str | None = None
+    reply_message_id: int | None = None
     quota: Quota
     usage: Usage
     epoch: int
     created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    parent_pid: str | None = None
+    parent_key: str | None = None
+    """Key of the parent's step that waits for it."""
+    depth: int = 0
     interrupts: tuple[Interrupt, ...] = ()
+    """Open questions, its own and those of the processes below it."""
 
     @property
     def pending(self) -> Interrupt | None:
@@ -171,12 +179,19 @@ class ProcessControlBlock:
     @property
     def settled(self) -> bool:
         """Whether nothing more happens without somebody's doing."""
+        if self.awaits_child:
+            return bool(self.interrupts)
         return self.state in (
             ProcessState.WAITING,
             ProcessState.BLOCKED,
             ProcessState.TERMINATED,
             ProcessState.ZOMBIE,
         )
+
+    @property
+    def awaits_child(self) -> bool:
+        """Whether it is blocked, and what ends its children takes it up again."""
+        return self.state is ProcessState.BLOCKED and self.reason == CHILD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

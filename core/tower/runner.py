@@ -21,15 +21,23 @@ from ..runtime import MissionRuntime
 from ..storage.failures import storage_failed
 from ..storage.persistence import Transaction
 from .branches import Branch, within
+from .children import (
+    Aftermath,
+    awaited,
+    cancel_below,
+    insert_children,
+    settle,
+    store_result,
+)
 from .codec import plain
 from .effects import Run
 from .journal import Journal, load_journal
 from .ledger import Ledger, Owner
 from .mission import Mission
-from .process import Outcome, ProcessControlBlock, ProcessState
+from .process import CHILD, Outcome, ProcessControlBlock, ProcessState
 from .questions import Notice, Questions
 from .resources import Meter
-from .store import close_interrupts, moved, pending_in_unit, save_state
+from .store import close_interrupts, moved, open_ids, open_questions, save_state
 from .suspension import Blocked, Fenced, NotStored, Suspended
 
 MAX_REPLY = 1_000_000  # characters
@@ -43,6 +51,14 @@ class Start:
     process: ProcessControlBlock
     stream: int
     input: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The process as its run has left it, and what that did to others."""
+
+    process: ProcessControlBlock
+    aftermath: Aftermath
 
 
 class Runner:
@@ -73,8 +89,8 @@ class Runner:
         if root is not None and root.suspended is None:
             root.suspend(Suspended(reason))
 
-    async def run(self, start: Start) -> ProcessControlBlock | None:
-        """Run to the end of this run; the process as stored then.
+    async def run(self, start: Start) -> Ran | None:
+        """Run to the end of this run.
 
         None when the run lost its process meanwhile (cancelled, or taken over): it wrote nothing.
         Raises what the storage raised when that failed: the process may be run again.
@@ -107,7 +123,7 @@ class Runner:
             del self._roots[process.pid]
             await ledger.close()
         self._settled(ending.process)
-        return ending.process
+        return Ran(ending.process, ending.aftermath)
 
     async def _attempt(self, start: Start, owner: Owner, ledger: Ledger, root: Branch) -> _Ending:
         """Call the orchestrator, and say how this run ends."""
@@ -124,6 +140,7 @@ class Runner:
         persistence = self._runtime.persistence
         run = Run(
             runtime=self._runtime,
+            capabilities=self._capabilities,
             persistence=persistence,
             process=process,
             context=start.input["context"],
@@ -143,8 +160,8 @@ class Runner:
         except Blocked as blocked:
             return ending.blocked(blocked.reason, blocked.explanation)
         except Suspended as suspended:
-            if suspended.reason == "interrupt":
-                return ending.waiting(run.waiting_on)
+            if suspended.reason in ("interrupt", CHILD):
+                return ending.suspended(run)
             if suspended.reason == "timeout":
                 limit = f"the limit of {process.quota.timeout_seconds:g} seconds is reached"
                 return ending.failed("timeout_exceeded", limit)
@@ -227,7 +244,8 @@ class _Ending:
         self._state = ProcessState.TERMINATED
         self._reason: str | None = None
         self._error: str | None = None
-        self._waiting_on: list[str] = []
+        self._run: Run | None = None
+        self.aftermath = Aftermath()
 
     def completed(self, reply: Reply) -> _Ending:
         self._outcome, self._reply = Outcome.COMPLETED, reply
@@ -241,8 +259,9 @@ class _Ending:
         self._state, self._reason, self._error = ProcessState.BLOCKED, reason, explanation
         return self
 
-    def waiting(self, interrupts: list[str]) -> _Ending:
-        self._state, self._waiting_on = ProcessState.WAITING, interrupts
+    def suspended(self, run: Run) -> _Ending:
+        """Until a question is answered, or a child has ended."""
+        self._run = run
         return self
 
     def parked(self, reason: str) -> _Ending:
@@ -253,7 +272,12 @@ class _Ending:
         events: list[NewEvent] = []
         changes: dict[str, Any] = {"error": self._error, "stage": self._ledger.stage}
         state, why = self._state, self._reason
-        if self._reply is not None:
+        self.aftermath = Aftermath()
+        result: str | None = None
+        if self._reply is not None and self._before.depth:
+            result = await store_result(tx, self._before.pid, self._reply)
+            changes["reply"] = self._reply.text
+        elif self._reply is not None:
             message_id, said = await self._chat.insert_message(
                 tx,
                 self._stream,
@@ -265,22 +289,39 @@ class _Ending:
             )
             changes |= {"reply": self._reply.text, "reply_message_id": message_id}
             events.append(said)
-        if state is ProcessState.TERMINATED:
+        if self._run is not None:
+            self.aftermath.ready, told = await self._spawn(tx, self._run, at)
+            events += told
+            state, why = await _stopped_at(tx, self._run)
+            found = await open_questions(tx, [self._before.pid])
+            changes["interrupts"] = found.get(self._before.pid, ())
+        elif state is ProcessState.TERMINATED:
             changes |= {"outcome": self._outcome, "completed_at": to_datetime(at)}
             await close_interrupts(tx, self._before.pid, at)
-        if state is ProcessState.WAITING:
-            pending = await pending_in_unit(tx, self._before.pid)
-            if {interrupt.id for interrupt in pending} >= set(self._waiting_on):
-                changes["interrupts"] = pending
-            else:  # answered while another branch was still running
-                state, why = ProcessState.READY, "answered"
-        stored = None if state is ProcessState.READY else self._reason
+            if self._before.epoch > 1:  # in its first run a process has spawned nothing yet
+                self.aftermath.ended, told = await cancel_below(tx, self._before.pid, at)
+                events += told
+        stored = None if state is ProcessState.READY else why
         process, changed = moved(self._before, state, why, **changes)
         self.process = replace(process, reason=stored)
         await save_state(tx, self.process, self._before.state, self._before.epoch)
         events.append(changed)
         events.extend(self._story())
+        if state is ProcessState.TERMINATED:
+            parent, told = await settle(tx, self.process, result, at)
+            self.aftermath.ready = [parent] if parent else []
+            events += told
         return events
+
+    async def _spawn(
+        self, tx: Transaction, run: Run, at: Micros
+    ) -> tuple[list[ProcessControlBlock], list[NewEvent]]:
+        if not run.spawning:
+            return [], []
+        default = run.runtime.settings.quota
+        return await insert_children(
+            tx, self._before, self._stream, run.provider, run.spawning, default, at
+        )
 
     def _story(self) -> list[NewEvent]:
         pid = self._before.pid
@@ -291,3 +332,15 @@ class _Ending:
             payload = {"reason": self._reason, "error": self._error}
             return [NewEvent("process.failed", payload, pid)]
         return []
+
+
+async def _stopped_at(tx: Transaction, run: Run) -> tuple[ProcessState, str | None]:
+    """The state of a process whose run stops at questions, at children, or at both."""
+    pid = run.process.pid
+    if run.waiting_on and not await open_ids(tx, pid) >= set(run.waiting_on):
+        return ProcessState.READY, "answered"  # while another branch was still running
+    if run.awaiting and not await awaited(tx, pid) >= set(run.awaiting):
+        return ProcessState.READY, "child_ended"
+    if run.waiting_on:
+        return ProcessState.WAITING, None
+    return ProcessState.BLOCKED, CHILD

@@ -17,8 +17,8 @@ from .process import SchedulingPriority
 
 AGEING = 30.0
 SLACK = 64  # stale entries that a heap may hold beyond twice the jobs in line
-Lane = tuple[str, str]
-"""(user, session): ids of sessions are unique per user."""
+Lane = tuple[str, ...]
+"""(user, session): ids of sessions are unique per user. A child has a lane of its own."""
 _LEVEL = {priority: level for level, priority in enumerate(SchedulingPriority)}
 
 

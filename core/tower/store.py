@@ -35,6 +35,13 @@ _PROCESSES = (
 _INTERRUPTS = (
     "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id WHERE "
 )
+_BELOW = (
+    "WITH RECURSIVE tree(pid) AS (SELECT c.pid FROM process c WHERE c.parent_pid = ?"  # noqa: S608
+    " UNION ALL SELECT c.pid FROM process c JOIN tree t ON c.parent_pid = t.pid) "
+    + _PROCESSES
+    + " JOIN tree t ON t.pid = p.pid WHERE p.state NOT IN ('terminated', 'zombie')"
+    " ORDER BY p.depth DESC, p.pid"
+)
 LAST_PID = "~"  # sorts after every pid
 
 
@@ -60,6 +67,23 @@ class ProcessStore:
             (user_id, *pids),
         )
         return {process.pid: process for process in await self._complete(rows)}
+
+    async def children(
+        self, user_id: str, pids: Sequence[str], first: int, after: str | None
+    ) -> dict[str, list[ProcessControlBlock]]:
+        """The first children of each of these processes that follow the pid `after`, by pid."""
+        marks = ", ".join("?" * len(pids))
+        rows = await self._persistence.fetch_all(
+            f"{_PROCESSES} JOIN (SELECT c.pid, ROW_NUMBER() OVER"  # noqa: S608
+            " (PARTITION BY c.parent_pid ORDER BY c.pid) AS place FROM process c"
+            f" WHERE c.user_id = ? AND c.parent_pid IN ({marks}) AND c.pid > ?) n ON n.pid = p.pid"
+            " WHERE n.place <= ? ORDER BY p.pid",
+            (user_id, *pids, after or "", limited(first) - 1),
+        )
+        found: dict[str, list[ProcessControlBlock]] = {}
+        for process in await self._complete(rows):
+            found.setdefault(process.parent_pid or "", []).append(process)
+        return found
 
     async def list_processes(
         self, user_id: str, session_id: str | None, first: int, after: str | None
@@ -87,6 +111,15 @@ class ProcessStore:
             _PROCESSES + " WHERE p.state = ? ORDER BY p.message_id", (state,)
         )
         return [process_from(row) for row in rows]
+
+    async def root_of(self, process: ProcessControlBlock) -> ProcessControlBlock:
+        """The process that its user has asked for: itself, or the topmost above it."""
+        while process.parent_pid is not None:
+            parent = await self.find(process.user_id, process.parent_pid)
+            if parent is None:
+                break
+            process = parent
+        return process
 
     async def retriable(self) -> list[ProcessControlBlock]:
         """Every process that is blocked for want of a capability, whoever's."""
@@ -131,18 +164,10 @@ class ProcessStore:
         return expiry
 
     async def _complete(self, rows: Sequence[Row]) -> Sequence[ProcessControlBlock]:
-        waiting = [row["pid"] for row in rows if row["state"] in ("waiting", "running")]
-        if not waiting:
+        asking = [row["pid"] for row in rows if row["state"] in ("waiting", "running", "blocked")]
+        if not asking:
             return [process_from(row) for row in rows]
-        marks = ", ".join("?" * len(waiting))
-        found = await self._persistence.fetch_all(
-            f"{_INTERRUPTS}i.process_id IN ({marks}) AND i.status = 'pending' ORDER BY i.id",
-            waiting,
-        )
-        interrupts: dict[str, tuple[Interrupt, ...]] = {}
-        for row in found:
-            pid = row["process_id"]
-            interrupts[pid] = (*interrupts.get(pid, ()), interrupt_from(row))
+        interrupts = await open_questions(self._persistence, asking)
         return [process_from(row, interrupts.get(row["pid"], ())) for row in rows]
 
 
@@ -153,20 +178,47 @@ async def find_in_unit(tx: Transaction, pid: str) -> tuple[ProcessControlBlock, 
 
 
 async def unfinished_in_unit(tx: Transaction, session: int) -> list[ProcessControlBlock]:
-    """The session's processes that have not ended, in the order of their messages."""
+    """The session's requests that have not ended, in the order of their messages."""
     rows = await tx.fetch_all(
         _PROCESSES + " WHERE p.session_id = ? AND p.state NOT IN ('terminated', 'zombie')"
+        " AND p.parent_pid IS NULL"
         " ORDER BY p.message_id, p.pid",
         (session,),
     )
     return [process_from(row) for row in rows]
 
 
-async def pending_in_unit(tx: Transaction, pid: str) -> tuple[Interrupt, ...]:
-    rows = await tx.fetch_all(
-        _INTERRUPTS + "i.process_id = ? AND i.status = 'pending' ORDER BY i.id", (pid,)
+async def open_questions(
+    reader: Persistence | Transaction, pids: Sequence[str]
+) -> dict[str, tuple[Interrupt, ...]]:
+    """What each of these processes, or one below it, waits for an answer to; oldest first."""
+    marks = ", ".join("?" * len(pids))
+    rows = await reader.fetch_all(
+        "WITH RECURSIVE tree(root, pid) AS ("  # noqa: S608
+        f"SELECT p.pid, p.pid FROM process p WHERE p.pid IN ({marks})"
+        " UNION ALL SELECT t.root, p.pid FROM process p JOIN tree t ON p.parent_pid = t.pid)"
+        " SELECT t.root, i.*, s.public_id FROM tree t JOIN interrupt i ON i.process_id = t.pid"
+        " JOIN session s ON s.id = i.session_id WHERE i.status = 'pending' ORDER BY i.id",
+        pids,
     )
-    return tuple(interrupt_from(row) for row in rows)
+    found: dict[str, tuple[Interrupt, ...]] = {}
+    for row in rows:
+        found[row["root"]] = (*found.get(row["root"], ()), interrupt_from(row))
+    return found
+
+
+async def open_ids(tx: Transaction, pid: str) -> set[str]:
+    """Inside a unit: the open questions of this very process."""
+    rows = await tx.fetch_all(
+        "SELECT id FROM interrupt WHERE process_id = ? AND status = 'pending'", (pid,)
+    )
+    return {row["id"] for row in rows}
+
+
+async def unfinished_below(tx: Transaction, pid: str) -> list[ProcessControlBlock]:
+    """Inside a unit: the processes that this one has spawned, and they, the deepest first."""
+    rows = await tx.fetch_all(_BELOW, (pid,))
+    return [process_from(row) for row in rows]
 
 
 async def close_interrupts(tx: Transaction, pid: str, at: Micros) -> None:
@@ -187,16 +239,20 @@ async def insert_process(
 ) -> None:
     """Inside a unit: a new process. `input` is what every run of it reads at its start."""
     await tx.execute(
-        "INSERT INTO process (pid, session_id, user_id, request_id, capability, version, state,"
-        " priority, epoch, message, input, quota, message_id, llm_calls, tool_calls, agent_hops,"
-        " iterations, steps, tokens_in, tokens_out, elapsed, first_seq, created_at, started_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0,"
+        "INSERT INTO process (pid, session_id, user_id, request_id, parent_pid, parent_key, depth,"
+        " capability, version, state, priority, epoch, message, input, quota, message_id,"
+        " llm_calls, tool_calls, agent_hops, iterations, steps, tokens_in, tokens_out, elapsed,"
+        " first_seq, created_at, started_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0,"
         " (SELECT last_seq + 1 FROM stream WHERE id = ?), ?, ?)",
         (
             process.pid,
             stream,
             process.user_id,
             process.request_id,
+            process.parent_pid,
+            process.parent_key,
+            process.depth,
             process.capability,
             process.version,
             process.state,
@@ -270,7 +326,7 @@ def process_from(row: Row, interrupts: tuple[Interrupt, ...] = ()) -> ProcessCon
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         reason=row["reason"],
         error=row["error"],
-        reply=row["reply"],
+        reply=row["reply"] if row["result"] is None else orjson.loads(row["result"])["text"],
         reply_message_id=row["reply_message_id"],
         quota=Quota.model_validate_json(row["quota"]),
         usage=Usage(
@@ -287,6 +343,9 @@ def process_from(row: Row, interrupts: tuple[Interrupt, ...] = ()) -> ProcessCon
         created_at=to_datetime(row["created_at"]),
         started_at=maybe_datetime(row["started_at"]),
         completed_at=maybe_datetime(row["completed_at"]),
+        parent_pid=row["parent_pid"],
+        parent_key=row["parent_key"],
+        depth=row["depth"],
         interrupts=interrupts,
     )
 

@@ -16,16 +16,10 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .process import Envelope, Outcome, ProcessControlBlock, ProcessState, SchedulingPriority
+from .children import Aftermath, cancel_below, cancel_one, settle
+from .process import Envelope, ProcessControlBlock, ProcessState, SchedulingPriority
 from .runner import Start
-from .store import (
-    close_interrupts,
-    find_in_unit,
-    insert_process,
-    moved,
-    save_state,
-    unfinished_in_unit,
-)
+from .store import find_in_unit, insert_process, moved, save_state, unfinished_in_unit
 
 SUPERSEDED = "superseded"
 
@@ -98,8 +92,8 @@ class Transitions:
         """A ready process becomes running, in its next epoch; None when it is ready no more."""
         return await self._persistence.write(lambda tx: self._claim(tx, pid))
 
-    async def cancel(self, pid: str, reason: str) -> ProcessControlBlock:
-        """The process is ended, whatever it was doing.
+    async def cancel(self, pid: str, reason: str) -> tuple[ProcessControlBlock, Aftermath]:
+        """The process is ended, whatever it was doing, and with it all that it has spawned.
 
         Raises:
             NotFound, Conflict: it is gone, or has ended already.
@@ -145,16 +139,21 @@ class Transitions:
         await self._events.append(tx, row["session_id"], before.user_id, [changed], at)
         return Start(process, row["session_id"], orjson.loads(row["input"]))
 
-    async def _cancel(self, tx: Transaction, pid: str, reason: str) -> ProcessControlBlock:
+    async def _cancel(
+        self, tx: Transaction, pid: str, reason: str
+    ) -> tuple[ProcessControlBlock, Aftermath]:
         found = await find_in_unit(tx, pid)
         if found is None:
             raise NotFound("process", pid)
         (before, row), at = found, now()
         if before.state in (ProcessState.TERMINATED, ProcessState.ZOMBIE):
             raise Conflict(f"process {pid} has ended already ({before.outcome})")
-        process, events = await _end(tx, before, reason, at)
+        below, events = await cancel_below(tx, pid, at)
+        process, ended = await cancel_one(tx, before, reason, at)
+        parent, woken = await settle(tx, process, None, at)
+        events += ended + woken
         await self._events.append(tx, row["session_id"], before.user_id, events, at)
-        return process
+        return process, Aftermath([parent] if parent else [], [*below, process])
 
     async def end_all(
         self, tx: Transaction, session: int, reason: str, events: list[NewEvent], at: Micros
@@ -162,9 +161,11 @@ class Transitions:
         """Whatever the session has not finished, ended; its `events` to be appended."""
         ended = []
         for before in await unfinished_in_unit(tx, session):
-            process, told = await _end(tx, before, reason, at)
-            ended.append(process)
+            below, told = await cancel_below(tx, before.pid, at)
             events += told
+            process, told = await cancel_one(tx, before, reason, at)
+            events += told
+            ended += [*below, process]
         return ended
 
     async def _prioritise(
@@ -212,25 +213,6 @@ class Transitions:
         await save_state(tx, process, before.state, before.epoch)
         await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
         return process
-
-
-async def _end(
-    tx: Transaction, before: ProcessControlBlock, reason: str, at: Micros
-) -> tuple[ProcessControlBlock, list[NewEvent]]:
-    """Inside a unit: the process cancelled, and the events that tell of it."""
-    process, changed = moved(
-        before,
-        ProcessState.TERMINATED,
-        reason,
-        epoch=before.epoch + 1,  # fences the run out
-        outcome=Outcome.CANCELLED,
-        completed_at=to_datetime(at),
-        error=None,
-    )
-    process = replace(process, reason=reason)
-    await save_state(tx, process, before.state, before.epoch)
-    await close_interrupts(tx, before.pid, at)
-    return process, [changed, NewEvent("process.cancelled", {"reason": reason}, before.pid)]
 
 
 async def _refuse_if_busy(tx: Transaction, session: int) -> None:

@@ -31,6 +31,13 @@ class Views:
         """Those of `pids` that are the caller's, by pid."""
         return await self._store.find_many(caller.user_id, pids)
 
+    async def get_children(
+        self, caller: Caller, pids: Sequence[str], *, first: int = 50, after: str | None = None
+    ) -> dict[str, list[ProcessControlBlock]]:
+        """What each of `pids` has spawned, by pid, oldest first; those that follow the child
+        `after`."""
+        return await self._store.children(caller.user_id, pids, first, after)
+
     async def list_processes(
         self,
         caller: Caller,

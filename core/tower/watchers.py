@@ -81,4 +81,10 @@ class Watchers:
 def _is_news(settled: ProcessControlBlock, since: ProcessControlBlock) -> bool:
     if settled.epoch > since.epoch:
         return True
-    return settled.epoch == since.epoch and since.state is ProcessState.RUNNING
+    if settled.epoch < since.epoch or since.state is ProcessState.RUNNING:
+        return settled.epoch == since.epoch
+    if since.state not in (ProcessState.WAITING, ProcessState.BLOCKED):
+        return False
+    # Suspended all the while: news is what a process below it asks.
+    known = {interrupt.id for interrupt in since.interrupts}
+    return any(interrupt.id not in known for interrupt in settled.interrupts)

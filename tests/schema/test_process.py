@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.node import Node
+from mission_system.core.tower.mission import Mission
 
 from .conftest import Client, Gate
 
@@ -162,3 +164,45 @@ async def test_a_longer_list_takes_no_more_queries(
         assert all(node["process"]["replyMessage"]["content"] for node in nodes)
         spent[first] = len(queries)
     assert spent[12] == spent[2] <= 6
+
+
+FAMILY = """
+query Family($id: ID!, $after: ID) {
+  process(id: $id) {
+    depth parent { pid } interrupts { question pid process { parent { pid depth } } }
+    children(first: 2, after: $after) { pid depth parent { pid } children { pid } }
+  }
+}
+"""
+
+
+async def test_a_family_is_shown_from_both_ends(client: Client, node: Node) -> None:
+    async def boss(mission: Mission) -> str:
+        replies = await mission.gather(*(mission.spawn("leaf", each) for each in "abc"))
+        return " ".join(reply.text for reply in replies)
+
+    async def leaf(mission: Mission) -> str:
+        return await mission.clarify("c?") if mission.message == "c" else mission.message
+
+    node.capabilities.register(OrchestratorSpec("boss", boss))
+    node.capabilities.register(OrchestratorSpec("leaf", leaf))
+    sent = (await client.send("hi", capability="boss"))["process"]
+    assert (sent["state"], sent["reason"]) == ("BLOCKED", "child")
+    assert [each["question"] for each in sent["interrupts"]] == ["c?"]
+    pid = sent["pid"]
+    shown = (await client.data(FAMILY, id=pid))["process"]
+    assert (shown["depth"], shown["parent"]) == (0, None)
+    [question] = shown["interrupts"]
+    assert question["process"]["parent"] == {"pid": pid, "depth": 0}
+    assert [child["parent"] for child in shown["children"]] == [{"pid": pid}] * 2
+    assert [child["depth"] for child in shown["children"]] == [1, 1]
+    first = [child["pid"] for child in shown["children"]]
+    rest = (await client.data(FAMILY, id=pid, after=first[-1]))["process"]["children"]
+    assert len({*first, rest[0]["pid"]}) == 3
+    assert question["pid"] in {*first, rest[0]["pid"]}
+    strange = await client.called("eve").execute(FAMILY, id=first[0])
+    assert strange[1][0]["extensions"]["code"] == "NOT_FOUND"
+    done = await client.node.tower.resume_request(
+        client.caller, sent["interrupts"][0]["interruptId"], "C", wait=10
+    )
+    assert done.reply == "a b C"
