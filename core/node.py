@@ -8,11 +8,13 @@ from types import TracebackType
 
 from .capabilities import CapabilityRegistry
 from .chat.service import ChatService
+from .cleanup import CleanUp
 from .events.follow import Followers
 from .events.hub import Hub
 from .events.log import EventLog
 from .events.service import EventService
 from .health.checker import make_checker
+from .identity import SYSTEM
 from .runtime import MissionRuntime
 from .tokens.service import TokenService
 from .tower.control_tower import ControlTower
@@ -32,6 +34,7 @@ class Node:
         self.chat = ChatService(self.database, log)
         self.tokens = TokenService(self.database)
         self.tower = ControlTower(runtime, capabilities, self.chat, log)
+        self.cleanup = CleanUp(runtime.settings, self.database)
         self.health = make_checker(runtime, self.database)
         self.started_at = datetime.now(UTC)
         self._begun = False
@@ -58,6 +61,7 @@ class Node:
             await started.enter_async_context(around or nullcontext())
             started.push_async_callback(self.drain)
             await self.tower.start()
+            self.cleanup.start(SYSTEM)
             self._started = started.pop_all()
 
     async def drain(self) -> None:
@@ -65,6 +69,7 @@ class Node:
         what was running has been told by then. `stop` does this too."""
         if self._drained:  # what would not end then would be waited for once more
             return
+        await self.cleanup.stop()
         await self.tower.stop()
         self._followers.close()
         self._drained = True

@@ -84,6 +84,20 @@ class Settings(BaseSettings):
         " `capability` and `tool`, and a `decision` (`allow`, `confirm`, `deny`); the most specific"
         " one wins. JSON in the environment.",
     )
+    retention_days: int = Field(
+        default=30,
+        ge=0,
+        le=36_500,
+        description="Days for which ended processes and events are kept. Messages stay.",
+    )
+    retention_processes: int = Field(
+        default=1000, ge=0, le=1_000_000, description="Ended requests that a session keeps."
+    )
+    cleanup_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="Time between rounds of clean-up; 0 leaves it to `mission cleanup`.",
+    )
     tool_threads: int = Field(
         default=16, ge=1, le=256, description="Threads for sync tools and steps."
     )

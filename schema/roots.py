@@ -11,6 +11,7 @@ import strawberry
 from ..core.chat.text import known_form
 from ..core.errors import NotFound
 from .capability import Capability, CapabilityQueries
+from .cleanup import CleanUpMutations
 from .context import Info
 from .fields import field
 from .health import HealthQueries
@@ -73,5 +74,7 @@ class Query(
 @strawberry.type(
     description="Changing. What a client can act on when a change fails is a member of its result."
 )
-class Mutation(SessionMutations, MessageMutations, RequestMutations, SchedulingMutations):
+class Mutation(
+    SessionMutations, MessageMutations, RequestMutations, SchedulingMutations, CleanUpMutations
+):
     pass

@@ -111,6 +111,8 @@ class Followers:
         try:
             while not self._closing.is_set():
                 events = await tail.take(after)
+                if events and events[0].seq > after + 1:  # cut while it was followed slowly
+                    raise CursorExpired(stream, events[0].seq)
                 for event in events:
                     after = event.seq
                     yield event

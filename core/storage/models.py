@@ -154,6 +154,7 @@ class StepOutput(Model):
 
     class Meta:
         table = "step_output"
+        indexes = (Index(fields=("step_id",)),)
 
 
 class Interrupt(Model):

@@ -139,7 +139,6 @@ class ControlTower(Views):
             Conflict: `request_id` is in use.
             Busy: too much is in line, or the session is at work and `on_busy` is `reject`.
         """
-        caller = envelope.caller
         self._check_open()
         check_request(envelope)
         session = await self._find_session(envelope)

@@ -10,6 +10,7 @@ import typer
 
 from ...core.errors import MissionError
 from .ask import answer, ask
+from .cleanup import cleanup
 from .demo import demo
 from .plugins import plugins
 from .serve import serve
@@ -44,7 +45,7 @@ def _app() -> typer.Typer:
         help="Runs pip-installable capabilities: journaled, resumable, bounded.",
     )
     app.callback()(_options)
-    for command in (demo, serve, ask, answer):
+    for command in (demo, serve, ask, answer, cleanup):
         app.command()(command)
     app.add_typer(plugins, name="plugins")
     app.add_typer(token, name="token")

@@ -42,6 +42,16 @@ query Process($id: ID!) {
 }
 """
 
+CLEAN_UP = """
+mutation CleanUp($input: CleanUpInput!) {
+  result: cleanUp(input: $input) {
+    __typename
+    ... on CleanUpPayload { processes steps events }
+    ... on Error { message }
+  }
+}
+"""
+
 CAPABILITIES = """
 query Capabilities { capabilities { name } }
 """

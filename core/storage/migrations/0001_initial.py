@@ -264,6 +264,7 @@ class Migration(migrations.Migration):
             options={
                 "table": "step_output",
                 "app": "core",
+                "indexes": [Index(fields=["step_id"])],
                 "pk_attr": "id",
                 "table_description": "An output above 64 KiB, kept out of the rows that are listed.",
             },
