@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .tower.policy import ToolRules
@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     )
     data: Path = Field(
         default=Path("mission-data"), description="Folder that holds everything this server stores."
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="postgres://user:password@host/database; none is SQLite in the data folder.",
     )
     insecure: bool = Field(
         default=False,
@@ -117,3 +121,10 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, JSON elsewhere."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("postgres:", "postgresql:")):
+            raise ValueError("must start with postgres:// or postgresql://")
+        return url

@@ -15,7 +15,7 @@ import structlog
 import uvicorn
 
 from ..core.errors import Unavailable
-from ..core.storage.lease import Lease, LeaseHeld
+from ..core.storage.lease import FolderHeld, Lease
 from .guard import refuse_unsafe
 from .signals import run_stoppable
 
@@ -102,7 +102,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         async with server.listening(listener) as listens, lifespan(app):
             try:
                 if isinstance(app.state.db, Database):
-                    app.state.db.lease.announce(url)
+                    await app.state.db.announce(url)
                 log.info("server.listening", url=url, data=str(settings.data))
                 yield Running(url, listens.stopped)
             finally:
@@ -169,7 +169,7 @@ def _listener(settings: Settings) -> socket.socket:
     except AddressTaken:
         if holder := Lease.read(settings.data):
             # Most likely the same command, given twice: this says more.
-            raise LeaseHeld(settings.data, holder) from None
+            raise FolderHeld(settings.data, holder) from None
         raise
 
 

@@ -28,9 +28,13 @@ class LeaseInfo:
 
 
 class LeaseHeld(MissionError):
-    """Another server uses the folder."""
+    """Another server uses the same data."""
 
     code = "LEASE_HELD"
+
+
+class FolderHeld(LeaseHeld):
+    """Another server uses the folder."""
 
     def __init__(self, folder: Path, holder: LeaseInfo | None) -> None:
         who = (
@@ -74,7 +78,7 @@ class Lease:
         """Take the folder. A new one is made private to this user, and unknown to git.
 
         Raises:
-            LeaseHeld: another server has it.
+            FolderHeld: another server has it.
             FolderUnusable: it is none, or something in it is in the way.
         """
         try:
@@ -84,7 +88,7 @@ class Lease:
             raise FolderUnusable(self._folder, error) from error
         if not _locked(fd, fcntl.LOCK_EX, patience=LOOK_SECONDS):
             os.close(fd)
-            raise LeaseHeld(self._folder, _read_info(self._folder))
+            raise FolderHeld(self._folder, _read_info(self._folder))
         self._fd = fd
         started_at = datetime.now(UTC).isoformat("T", "seconds")
         try:

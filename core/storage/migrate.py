@@ -1,20 +1,18 @@
-"""Brings the schema up to date. The caller holds the lock that keeps other servers out."""
+"""Brings a schema up to date, in whatever database."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 
-def tortoise_config(path: Path, **pragmas: str) -> dict[str, Any]:
-    """Tortoise's configuration for one SQLite file."""
+def tortoise_config(engine: str, **credentials: str) -> dict[str, Any]:
+    """Tortoise's configuration for one database; `engine` is a package beside this module."""
     package = __name__.rpartition(".")[0]
     return {
         "connections": {
-            "default": {
-                "engine": f"{package}.sqlite",
-                "credentials": {"file_path": str(path), **pragmas},
-            }
+            "default": {"engine": f"{package}.{engine}", "credentials": credentials},
         },
         "apps": {
             "core": {
@@ -26,23 +24,23 @@ def tortoise_config(path: Path, **pragmas: str) -> dict[str, Any]:
     }
 
 
-async def migrate(path: Path) -> None:
-    """Apply the migrations that this file has not seen: all of them, or none after a crash.
+@asynccontextmanager
+async def migrating(config: dict[str, Any]) -> AsyncIterator[Any]:
+    """Apply the migrations that the database has not seen; the body may check the result.
 
     Tortoise records a migration after the transaction that applied it; one transaction around
-    everything leaves no moment between the two.
+    everything leaves no moment between the two. The caller keeps other servers out.
     """
     from tortoise.context import TortoiseContext
     from tortoise.migrations.executor import MigrationExecutor
     from tortoise.transactions import in_transaction
 
-    # Tortoise changes a table by copying and dropping it; with foreign keys on, dropping it would
-    # delete the rows that refer to it.
-    config = tortoise_config(path, foreign_keys="OFF")
     async with TortoiseContext() as context:
         await context.init(config=config)
         async with in_transaction("default") as transaction:
             executor = MigrationExecutor(transaction, config["apps"])
+            # Tortoise first looks into its table of migrations and passes over the error that there
+            # is none; PostgreSQL takes no statement after that.
+            await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
             await executor.migrate(direction="forward")
-            if broken := await transaction.execute_query_dict("PRAGMA foreign_key_check"):
-                raise RuntimeError(f"a migration left rows that refer to nothing: {broken[:3]}")
+            yield transaction

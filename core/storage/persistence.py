@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from ..errors import MissionError
+
 T = TypeVar("T")
 Params = Sequence[Any]
+
+
+class DatabaseUnusable(MissionError):
+    """The database cannot be opened."""
+
+    code = "DATABASE_UNUSABLE"
 
 
 class Row(Protocol):
@@ -35,6 +43,11 @@ class Transaction(Protocol):
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None: ...
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]: ...
+
+    async def lock(self, sql: str, params: Params = ()) -> None:
+        """Hold the rows of this SELECT from one table until the unit ends, before reading what it
+        then writes. For databases where units run at the same time; nothing elsewhere."""
+        ...
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call this on the event loop once the unit is durable; never when it is rolled back."""

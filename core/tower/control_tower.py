@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -34,7 +35,7 @@ from .process import (
 )
 from .resolution import Resolver
 from .runner import Runner
-from .scheduler import Job, Scheduler
+from .scheduler import Job, Lane, Scheduler
 from .transitions import Transitions
 from .views import Views
 from .watchers import Watcher, Watchers
@@ -82,6 +83,7 @@ class ControlTower(Views):
         )
         self._accepting: set[asyncio.Task[Any]] = set()
         self._expiring: asyncio.Task[None] | None = None
+        self._turns: WeakValueDictionary[Lane, asyncio.Lock] = WeakValueDictionary()
         self._open = False
         chat.on_removal(self._end_session)
 
@@ -256,8 +258,10 @@ class ControlTower(Views):
         job: Job,
         on_busy: OnBusy,
     ) -> ProcessControlBlock:
+        # Where units run at the same time, a session's must be stored in the order of its line.
+        turn = self._turns.setdefault(job.lane, asyncio.Lock())
         clears = on_busy == "cancel_previous"
-        async with self._dispatcher.submit(job, clears=clears) as at_once:
+        async with self._dispatcher.submit(job, clears=clears) as at_once, turn:
             submit = self._transitions.submit
             start, ended = await self._persistence.write(
                 lambda tx: submit(tx, envelope, process, session, at_once, on_busy)

@@ -7,21 +7,15 @@ import sqlite3
 from pathlib import Path
 from typing import TypeVar
 
-from ...errors import MissionError, Unavailable
+from ...errors import Unavailable
 from ..lease import Lease
-from ..migrate import migrate
-from ..persistence import Params, Persistence, Row, Unit
+from ..persistence import DatabaseUnusable, Params, Persistence, Row, Unit
 from .connection import connect
+from .migrate import migrate
 from .readers import Readers
 from .writer import Writer
 
 T = TypeVar("T")
-
-
-class DatabaseUnusable(MissionError):
-    """The database file cannot be opened."""
-
-    code = "DATABASE_UNUSABLE"
 
 
 class SqliteDatabase:
@@ -70,6 +64,9 @@ class SqliteDatabase:
         if readers is not None:
             await readers.close()
         self.lease.release()
+
+    async def announce(self, url: str) -> None:
+        self.lease.announce(url)
 
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
         return await self._reading().fetch_one(sql, params)

@@ -68,6 +68,9 @@ class UnitTransaction:
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
         return self._connection.execute(sql, params).fetchall()
 
+    async def lock(self, sql: str, params: Params = ()) -> None:
+        pass  # no other unit runs before this one has ended
+
     def after_commit(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)
 

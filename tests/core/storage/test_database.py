@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mission_system.core.errors import Unavailable
-from mission_system.core.storage.lease import Lease, LeaseHeld
+from mission_system.core.storage.lease import Lease
 from mission_system.core.storage.migrate import tortoise_config
 from mission_system.core.storage.persistence import Transaction
 from mission_system.core.storage.sqlite.database import DatabaseUnusable, SqliteDatabase
@@ -17,48 +16,11 @@ async def one(tx: Transaction) -> int:
     return await tx.insert("INSERT INTO stream (name, last_seq, first_seq) VALUES ('s', 0, 1)")
 
 
-async def test_data_survives_closing_and_opening(tmp_path: Path) -> None:
-    database = SqliteDatabase(tmp_path)
-    await database.open()
-    stream = await database.write(one)
-    await database.close()
-    await database.open()
-    row = await database.fetch_one("SELECT name FROM stream WHERE id = ?", (stream,))
-    await database.close()
-    assert row is not None
-    assert row["name"] == "s"
-
-
-async def test_second_open_is_refused_and_the_first_is_unharmed(tmp_path: Path) -> None:
-    database = SqliteDatabase(tmp_path)
-    await database.open()
-    with pytest.raises(LeaseHeld):
-        await SqliteDatabase(tmp_path).open()
-    assert await database.write(one) == 1
-    await database.close()
-
-
 async def test_failed_open_gives_the_lease_back(tmp_path: Path) -> None:
     (tmp_path / "mission.sqlite3").write_text("this is no database" * 100)
     with pytest.raises(DatabaseUnusable, match="not a database"):
         await SqliteDatabase(tmp_path).open()
     assert Lease.read(tmp_path) is None
-
-
-async def test_closed_database_says_so(tmp_path: Path) -> None:
-    database = SqliteDatabase(tmp_path)
-    with pytest.raises(Unavailable):
-        await database.write(one)
-    with pytest.raises(Unavailable):
-        await database.fetch_all("SELECT 1")
-
-
-async def test_readers_cannot_write(tmp_path: Path) -> None:
-    database = SqliteDatabase(tmp_path)
-    await database.open()
-    with pytest.raises(Exception, match="readonly"):
-        await database.fetch_all("DELETE FROM stream")
-    await database.close()
 
 
 async def test_database_file_is_private(tmp_path: Path) -> None:
@@ -72,7 +34,7 @@ async def test_migrations_make_exactly_what_the_models_describe(tmp_path: Path) 
     from tortoise.context import TortoiseContext
     from tortoise.migrations.autodetector import MigrationAutodetector
 
-    config = tortoise_config(tmp_path / "x.sqlite3")
+    config = tortoise_config("sqlite", file_path=str(tmp_path / "x.sqlite3"))
     async with TortoiseContext() as context:
         await context.init(config=config)
         assert context.apps is not None

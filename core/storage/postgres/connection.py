@@ -1,0 +1,66 @@
+"""Connections to the server, and which of their errors say that it is away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 30.0
+
+# With these the server notices a client whose machine is gone, and frees its locks, in half a
+# minute; by default it takes two hours.
+SERVER_SETTINGS = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "statement_timeout": f"{STATEMENT_SECONDS:g}s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+async def connect(url: str, **settings: str) -> asyncpg.Connection:
+    """One connection outside any pool. `settings` are the server's, for this session."""
+    return await asyncpg.connect(
+        url,
+        timeout=CONNECT_SECONDS,
+        command_timeout=STATEMENT_SECONDS,
+        server_settings={**SERVER_SETTINGS, **settings},
+    )
+
+
+async def prepare(connection: asyncpg.Connection) -> None:
+    """Let numbers be what they are on SQLite: a SUM of integers is an int, not a Decimal."""
+    await connection.set_type_codec(
+        "numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text"
+    )
+
+
+def is_gone(error: BaseException, connection: Any = None) -> bool:
+    """Whether the error means that the connection is lost, and not that it took too long."""
+    if isinstance(error, TimeoutError):
+        return False
+    if isinstance(error, asyncpg.InterfaceError):  # also raised for wrong arguments
+        return connection is None or connection.is_closed()
+    return isinstance(error, (OSError, *_GONE))
+
+
+def shown(url: str) -> str:
+    """The address without its password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'local socket'}:{parts.port or 5432}{parts.path}"
+
+
+def _number(text: str) -> int | float:
+    return json.loads(text) if text[-1:].isdigit() else float(text)

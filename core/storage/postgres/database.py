@@ -1,0 +1,121 @@
+"""One PostgreSQL schema: leased, migrated, read and written over bounded pools."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+
+from ...errors import Unavailable
+from ..lease import Lease
+from ..persistence import DatabaseUnusable, Params, Persistence, Row, Unit
+from .connection import connect, shown
+from .lease import DatabaseLease
+from .migrate import migrate
+from .readers import Readers
+from .writer import Writer
+
+T = TypeVar("T")
+
+
+class PostgresDatabase:
+    """`Persistence` on PostgreSQL. The data folder still tells the command line of the server."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.lease = Lease(folder)
+        self._url = url
+        self._database_lease: DatabaseLease | None = None
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._opened = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Take the leases of the folder and the database, migrate, make ready to serve.
+
+        Raises:
+            LeaseHeld: another server uses the folder or the database.
+            DatabaseUnusable: there is no such database, or it lets nobody in.
+        """
+        async with AsyncExitStack() as opened:
+            self.lease.acquire()
+            opened.callback(self.lease.release)
+            with self._usable():
+                lease = DatabaseLease(self._url)
+                await lease.acquire()
+                opened.push_async_callback(lease.release)
+                await migrate(self._url)
+                await self._begin(opened, lease.ready)
+            self._database_lease = lease
+            self._opened = opened.pop_all()
+
+    async def open_beside(self) -> None:
+        """Open what a running server has leased and migrated, for a command beside it that reads
+        or writes a row of its own.
+
+        Raises:
+            DatabaseUnusable: as `open`.
+        """
+        async with AsyncExitStack() as opened:
+            with self._usable():
+                await (await connect(self._url)).close()
+                await self._begin(opened, _at_once)
+            self._opened = opened.pop_all()
+
+    async def _begin(self, opened: AsyncExitStack, ready: Callable[[], Awaitable[None]]) -> None:
+        readers = Readers(self._url)
+        await readers.open()
+        opened.push_async_callback(readers.close)
+        writer = Writer(self._url, ready)
+        await writer.open()
+        opened.push_async_callback(writer.close)
+        self._readers, self._writer = readers, writer
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise DatabaseUnusable(
+                f"the database at {shown(self._url)} cannot be used:"
+                f" {str(error) or type(error).__name__}. Check MISSION_DATABASE_URL, and that the"
+                " server there is running."
+            ) from error
+
+    async def close(self) -> None:
+        """Finish what is under way, close every connection, give the leases back."""
+        self._writer = None
+        await self._opened.aclose()
+        self._readers = self._database_lease = None
+
+    async def announce(self, url: str) -> None:
+        self.lease.announce(url)
+        if self._database_lease is not None:
+            await self._database_lease.announce(url)
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        return await self._reading().fetch_one(sql, params)
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        return await self._reading().fetch_all(sql, params)
+
+    async def write(self, unit: Unit[T]) -> T:
+        if self._writer is None:
+            raise Unavailable("the database is closed")
+        return await self._writer.write(unit)
+
+    def _reading(self) -> Readers:
+        if self._readers is None:
+            raise Unavailable("the database is closed")
+        if self._database_lease is not None:
+            self._database_lease.check()
+        return self._readers
+
+
+async def _at_once() -> None:
+    """What a command writes beside a server needs no lease."""
+
+
+_: type[Persistence] = PostgresDatabase

@@ -1,0 +1,176 @@
+"""The lease on a database: one server at a time, for as long as its session lives."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+import structlog
+
+from ...errors import Unavailable
+from ..lease import LeaseHeld
+from .connection import connect, is_gone, shown
+from .locks import LEASE
+
+PATIENCE_SECONDS = 3.0
+HEARTBEAT_SECONDS = 5.0
+AGAIN_SECONDS = 0.2
+WAIT_SECONDS = 2.0
+log = structlog.get_logger(__name__)
+
+
+class DatabaseHeld(LeaseHeld):
+    """Another server uses the database."""
+
+    def __init__(self, database: str, who: str) -> None:
+        super().__init__(
+            f"database '{database}' is in use by {who}. Stop that server, or give this one"
+            " a database or schema of its own with MISSION_DATABASE_URL."
+        )
+
+
+class DatabaseLease:
+    """An advisory lock on a connection of its own, which is named after its server.
+
+    A lease that is lost with its connection is taken again, and nothing may be written until it
+    is. Should another server have been faster, this one never writes again: what it holds in
+    memory is then another server's business.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._name = f"mission {os.getpid()}@{socket.gethostname()}"
+        self._connection: asyncpg.Connection | None = None
+        self._backend = 0
+        self._gone = asyncio.Event()
+        self._known = asyncio.Event()
+        self._lost: DatabaseHeld | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def acquire(self) -> None:
+        """Take the lease, and keep it until `release`.
+
+        Raises:
+            DatabaseHeld: another server has it.
+        """
+        await self._take()
+        self._keeper = asyncio.create_task(self._keep(), name="database-lease")
+
+    async def announce(self, url: str) -> None:
+        """Say where the server listens, for whoever finds the database in use."""
+        self._name = f"{self._name} {url}"
+        if self._connection is not None:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._connection.execute(
+                    "SELECT set_config('application_name', $1, false)", self._name
+                )
+
+    async def release(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        await self._disconnect()
+
+    async def ready(self) -> None:
+        """Return while the lease is held; wait a moment for it where it has to be taken again.
+
+        Raises:
+            Unavailable: it could not be had; nothing may be written.
+        """
+        if not self._known.is_set():
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await self._known.wait()
+            except TimeoutError:
+                raise Unavailable(
+                    f"the database at {shown(self._url)} is away; try again"
+                ) from None
+        self.check()
+
+    def check(self) -> None:
+        """Raise Unavailable if another server has taken the database over."""
+        if self._lost is not None:
+            raise Unavailable(f"this server has lost its data: {self._lost.message}")
+
+    async def _take(self) -> None:
+        """Connect and lock. A session whose client has just died may take a moment to end."""
+        connection = await connect(self._url, application_name=self._name)
+        try:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not await connection.fetchval(LEASE.take):
+                if time.monotonic() > deadline:
+                    raise await self._held(connection)
+                await asyncio.sleep(0.05)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._gone.clear()
+        self._connection = connection
+        self._backend = connection.get_server_pid()
+        connection.add_termination_listener(self._dropped)
+        self._known.set()
+
+    async def _held(self, connection: asyncpg.Connection) -> Exception:
+        holder = await connection.fetchrow(LEASE.holder)
+        if holder is not None and holder["pid"] == self._backend:
+            # Our own session, cut off from us: the server has yet to notice.
+            return ConnectionError("the lease's old connection is still open")
+        who = (
+            f"'{holder['name']}' from {holder['address'] or 'this machine'},"
+            f" since {holder['since'].isoformat('T', 'seconds')}"
+            if holder is not None
+            else "another server"
+        )
+        return DatabaseHeld(shown(self._url), who)
+
+    def _dropped(self, _connection: Any) -> None:
+        self._known.clear()
+        self._gone.set()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._until_gone()
+            self._known.clear()
+            log.warning("database.lease_lost")
+            await self._disconnect()
+            while not self._known.is_set():
+                try:
+                    await self._take()
+                    log.info("database.lease_taken_again")
+                except DatabaseHeld as held:
+                    log.error("database.taken_over", error=held.message)
+                    self._lost = held
+                    self._known.set()
+                    return
+                except Exception as error:
+                    if not is_gone(error):
+                        log.warning("database.lease_not_taken", error=str(error))
+                    await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _until_gone(self) -> None:
+        while not self._gone.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._gone.wait()
+                continue
+            try:
+                if self._connection is not None:
+                    await self._connection.fetchval("SELECT 1", timeout=HEARTBEAT_SECONDS)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                return
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        connection.remove_termination_listener(self._dropped)
+        try:
+            await connection.close(timeout=HEARTBEAT_SECONDS)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
