@@ -89,15 +89,17 @@ class CursorExpired(MissionError):
 
 
 class ToolFailed(MissionError):
-    """A tool raised, timed out or refused its arguments. `status` is a `ToolStatus` value."""
+    """A tool raised, timed out or refused its arguments. `status` is a `ToolStatus` value;
+    `foreign` says that the text is that of an exception of the tool's own."""
 
     code = "TOOL_FAILED"
 
-    def __init__(self, tool: str, status: str, message: str) -> None:
+    def __init__(self, tool: str, status: str, message: str, foreign: bool = False) -> None:
         super().__init__(f"tool '{tool}': {message}")
         self.tool = tool
         self.status = status
         self.text = message
+        self.foreign = foreign
 
 
 class ChildFailed(MissionError):

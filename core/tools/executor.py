@@ -54,7 +54,8 @@ class CatalogExecutor:
         """
         started = time.perf_counter()
         status, value, error = await self._outcome(name, arguments, idempotency_key)
-        result = ToolResult(name, status, value, error, time.perf_counter() - started)
+        foreign = isinstance(error, _Foreign)
+        result = ToolResult(name, status, value, error, time.perf_counter() - started, foreign)
         if idempotency_key is None:
             await self._record(result)
         return result
@@ -89,7 +90,7 @@ class CatalogExecutor:
             # SystemExit: a command-line library inside a tool must not stop the server.
             _log.error("tool.failed", tool=name, exc_info=True)
             text = f"{type(error).__name__}: {_text(error)}"
-            return ToolStatus.ERROR, None, text[:MAX_ERROR_TEXT]
+            return ToolStatus.ERROR, None, _Foreign(text[:MAX_ERROR_TEXT])
 
     async def _call(self, spec: ToolSpec, arguments: dict[str, Any]) -> Any:
         deadline = asyncio.get_running_loop().time() + spec.timeout
@@ -125,6 +126,12 @@ class CatalogExecutor:
             if isinstance(error, asyncio.CancelledError) and _caller_cancelled():
                 raise
             _log.error("tool.not_recorded", tool=result.tool, exc_info=True)
+
+
+class _Foreign(str):
+    """The text of an exception that is not ours."""
+
+    __slots__ = ()
 
 
 def _caller_cancelled() -> bool:

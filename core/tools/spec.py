@@ -31,13 +31,15 @@ class ToolStatus(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """The outcome of one call. `value` is what the function returned, None unless `success`;
-    `error` is a text safe to show, None when `success`; `duration` is in seconds."""
+    `error` says why, None when `success`; `foreign` says that it is the text of an exception of
+    the tool's own, which only an orchestrator should read; `duration` is in seconds."""
 
     tool: str
     status: ToolStatus
     value: Any = None
     error: str | None = None
     duration: float = 0.0
+    foreign: bool = False
 
 
 @runtime_checkable
@@ -90,6 +92,8 @@ class ToolSpec:
                 f"tool {self.name!r}: a name is 1 to 64 of a-z, 0-9 and '_', and starts with a "
                 "letter; give another one with name="
             )
+        if self.name == "call":
+            raise ValueError("tool 'call': mission.tools.call is taken; give another name")
         if self.risk not in get_args(Risk):
             choices = ", ".join(get_args(Risk))
             raise ValueError(f"tool '{self.name}': risk {self.risk!r} is not one of: {choices}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import get_args
 
 import orjson
@@ -24,8 +25,9 @@ from .process import (
 MAX_CONTEXT = 64 * 1024  # bytes of JSON
 
 
-def check_request(envelope: Envelope) -> None:
-    """What a surface has not checked.
+def check_request(envelope: Envelope) -> Envelope:
+    """What a surface has not checked. Gives the request with its context in JSON types only, as
+    every later run will read it.
 
     Raises:
         InvalidInput: naming the field.
@@ -38,12 +40,13 @@ def check_request(envelope: Envelope) -> None:
     if envelope.on_busy not in (None, *get_args(OnBusy)):
         raise InvalidInput("on_busy", f"choose one of: {', '.join(get_args(OnBusy))}")
     try:
-        size = len(orjson.dumps(envelope.context))
+        context = orjson.dumps(envelope.context)
     except orjson.JSONEncodeError as error:
         raise InvalidInput("context", f"is not JSON: {error}") from None
-    if size > MAX_CONTEXT:
-        text = f"has {size} bytes of JSON, at most {MAX_CONTEXT} are taken"
+    if len(context) > MAX_CONTEXT:
+        text = f"has {len(context)} bytes of JSON, at most {MAX_CONTEXT} are taken"
         raise InvalidInput("context", text)
+    return replace(envelope, context=orjson.loads(context))
 
 
 def new_process(

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -26,15 +27,17 @@ MAX_PLAIN = 1 << 20  # bytes of JSON: a reply's data, an event's payload
 
 
 class StepError(MissionError):
-    """A step of `mission.step` raised. `type` is the name of the exception's class."""
+    """A step of `mission.step` raised. `type` is the name of the exception's class; `foreign`
+    says that it is none of ours, so that its text is not for clients."""
 
     code = "STEP_FAILED"
 
-    def __init__(self, step: str, type: str, text: str) -> None:
+    def __init__(self, step: str, type: str, text: str, foreign: bool = True) -> None:
         super().__init__(f"step '{step}' failed: {type}: {text}")
         self.step = step
         self.type = type
         self.text = text
+        self.foreign = foreign
 
 
 class StepCancelled(StepError):
@@ -63,9 +66,23 @@ def adapter_of(type: Any) -> TypeAdapter[Any]:
         ) from error
 
 
-@lru_cache(maxsize=1024)
+_declared: WeakKeyDictionary[Callable[..., Any], Any] = WeakKeyDictionary()
+
+
 def declared_return(function: Callable[..., Any]) -> Any:
-    """What a function is declared to give once awaited; Any when it does not say."""
+    """What a function is declared to give once awaited; Any when it does not say.
+
+    Remembered for as long as the function lives: most close over a mission.
+    """
+    try:
+        if function not in _declared:
+            _declared[function] = _declared_return(function)
+        return _declared[function]
+    except TypeError:  # it cannot be referred to weakly, or has no hash
+        return _declared_return(function)
+
+
+def _declared_return(function: Callable[..., Any]) -> Any:
     try:
         declared = typing.get_type_hints(inspect.unwrap(function), include_extras=True)["return"]
     except (KeyError, TypeError):
@@ -127,17 +144,18 @@ def encode_error(step: str, error: BaseException) -> str:
     match error:
         case ToolFailed():
             kind = "ToolFailed"  # by name: a subclass comes back as what it is one of
-            args: list[Any] = [error.tool, error.status, error.text]
+            args: list[Any] = [error.tool, error.status, error.text, error.foreign]
         case LLMError():
             kind, args = "LLMError", [error.kind, error.message, error.retry_after]
         case ChildFailed():
             kind, args = "ChildFailed", [error.pid, error.capability, error.reason, error.text]
         case StepCancelled():
-            kind, args = "StepCancelled", [error.step, error.type, error.text]
+            kind, args = "StepCancelled", [error.step, error.type, error.text, error.foreign]
         case StepError():
-            kind, args = "StepError", [error.step, error.type, error.text]
+            kind, args = "StepError", [error.step, error.type, error.text, error.foreign]
         case MissionError():
-            return _pack("StepError", [step, type(error).__name__, error.message[:ERROR_TEXT]])
+            own = [step, type(error).__name__, error.message[:ERROR_TEXT], False]
+            return _pack("StepError", own)
         case _:
             return _pack("StepError", [step, type(error).__name__, str(error)[:ERROR_TEXT]])
     return _pack(kind, args)
@@ -162,10 +180,16 @@ def error_status(text: str) -> str:
     return error.status if isinstance(error, ToolFailed) else "error"
 
 
+def public_text(error: MissionError) -> str | None:
+    """Its text if that may be shown to clients, else None: it is a foreign exception's."""
+    foreign = isinstance(error, StepError | ToolFailed) and error.foreign
+    return None if foreign else error.message
+
+
 def cancelled_error(step: str) -> str:
     """What a step holds that the orchestrator has cancelled."""
     text = "the orchestrator cancelled it"
-    return encode_error(step, StepCancelled(step, "CancelledError", text))
+    return encode_error(step, StepCancelled(step, "CancelledError", text, False))
 
 
 def is_cancelled(text: str) -> bool:

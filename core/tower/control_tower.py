@@ -142,7 +142,7 @@ class ControlTower(Views):
             Busy: too much is in line, or the session is at work and `on_busy` is `reject`.
         """
         self._check_open()
-        check_request(envelope)
+        envelope = check_request(envelope)
         session = await self._find_session(envelope)
         own = session.capability if session else None
         spec = self._capabilities.choose(envelope.capability or own)

@@ -180,7 +180,9 @@ class Run:
         except asyncio.CancelledError:
             if task is not None and task.cancelling():
                 raise
-            error = StepError(record.name, "CancelledError", "what it waited for was cancelled")
+            error = StepError(
+                record.name, "CancelledError", "what it waited for was cancelled", False
+            )
             record.error, record.status = encode_error(record.name, error), "failed"
         except (Exception, SystemExit) as error:
             record.error, record.status = encode_error(record.name, error), "failed"

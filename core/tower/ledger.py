@@ -60,6 +60,8 @@ class Ledger:
         self._saved = replace(usage)  # as far as the row has it; children add to the row too
         self._root = root
         self._buffer: list[NewEvent | Write] = []
+        self._deltas: dict[tuple[str, int], dict[str, Any]] = {}
+        self._deltas_at = 0.0
         self._done: asyncio.Future[None] | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -80,14 +82,19 @@ class Ledger:
 
     def delta(self, step: str, attempt: int, offset: int, text: str) -> None:
         """Text of a streamed reply; joined with what is already waiting of the same step."""
-        last = self._buffer[-1] if self._buffer else None
-        if isinstance(last, NewEvent) and last.type == "llm.delta":
-            payload = last.payload
-            if (payload["step"], payload["attempt"]) == (step, attempt):
-                payload["text"] += text
-                return
+        waiting = self._deltas.get((step, attempt))
+        if waiting is not None:
+            waiting["text"] += text
+            return
         payload = {"step": step, "attempt": attempt, "offset": offset, "text": text}
-        self.tell(NewEvent("llm.delta", payload, self._owner.pid))
+        self._deltas[step, attempt] = payload
+        self._schedule()
+
+    def end_deltas(self, step: str, attempt: int) -> None:
+        """A streamed reply is over: the last of its text comes before whatever is told next."""
+        payload = self._deltas.pop((step, attempt), None)
+        if payload is not None:
+            self.tell(NewEvent("llm.delta", payload, self._owner.pid))
 
     async def commit(self, *writes: NewEvent | Write) -> None:
         """Write these, after all that waits, and return once they are durable.
@@ -98,6 +105,7 @@ class Ledger:
         """
         if self._broken is not None:
             raise self._broken
+        self._take_deltas()
         self._buffer.extend(writes)
         loop = asyncio.get_running_loop()
         if self._done is None:
@@ -112,6 +120,7 @@ class Ledger:
         if self._timer is not None:
             self._timer.cancel()
         self._buffer.clear()
+        self._deltas.clear()
         if self._flusher is not None:
             await asyncio.wait([self._flusher])
 
@@ -142,6 +151,7 @@ class Ledger:
 
     def _start_flush(self) -> None:
         self._timer = None
+        self._take_deltas()
         if self._flusher is None or self._flusher.done():
             loop = asyncio.get_running_loop()
             self._flusher = loop.create_task(self._flush(), name="ledger-flush")
@@ -157,6 +167,17 @@ class Ledger:
             if self._broken is None:
                 await self._write(batch)
             _settle(done, self._broken)
+        if self._deltas:
+            self._schedule()
+
+    def _take_deltas(self) -> None:
+        """What other steps commit meanwhile does not cut a streamed reply into smaller pieces."""
+        time = asyncio.get_running_loop().time()
+        if self._deltas and time >= self._deltas_at + COALESCE_SECONDS:
+            self._deltas_at = time
+            deltas, self._deltas = self._deltas, {}
+            pid = self._owner.pid
+            self._buffer += [NewEvent("llm.delta", each, pid) for each in deltas.values()]
 
     async def _write(self, batch: list[NewEvent | Write]) -> None:
         self.elapsed()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -101,11 +100,16 @@ class LLM:
         pieces: list[str] = []
         offset = 0
         usage = LLMUsage()
-        async with aclosing(self._run.runtime.llm(self._role).stream(request)) as chunks:  # type: ignore[type-var]
+        chunks = self._run.runtime.llm(self._role).stream(request)
+        try:
             async for chunk in chunks:
                 if text := storable(chunk.text):
                     self._run.ledger.delta(key, attempt, offset, text)
                     pieces.append(text)
                     offset += len(text)
                 usage = chunk.usage or usage
+        finally:
+            if isinstance(chunks, AsyncGenerator):  # a plain iterator has nothing to close
+                await chunks.aclose()
+            self._run.ledger.end_deltas(key, attempt)
         return "".join(pieces), usage

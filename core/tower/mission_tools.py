@@ -62,7 +62,8 @@ class Tools:
                 name, arguments, idempotency_key=f"{run.owner.pid}:{key}"
             )
             if result.status is not ToolStatus.SUCCESS:
-                raise ToolFailed(name, result.status, result.error or "no reason given")
+                reason = result.error or "no reason given"
+                raise ToolFailed(name, result.status, reason, result.foreign)
             return Done(result.value)
 
         def tell(record: Record) -> NewEvent:

@@ -13,7 +13,7 @@ from ..capabilities import CapabilityRegistry, OrchestratorSpec, Reply
 from ..chat.service import ChatService
 from ..chat.text import storable
 from ..clock import Micros, to_datetime
-from ..errors import MissionError, QuotaExceeded
+from ..errors import MissionError, QuotaExceeded, ToolFailed
 from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import new_id
@@ -29,7 +29,7 @@ from .children import (
     settle,
     store_result,
 )
-from .codec import plain
+from .codec import StepError, plain, public_text
 from .effects import Run
 from .journal import Journal, load_journal
 from .ledger import Ledger, Owner
@@ -169,7 +169,7 @@ class Runner:
         except QuotaExceeded as error:
             return ending.failed(error.reason, error.message)
         except MissionError as error:
-            return ending.failed(error.code.lower(), error.message)
+            return ending.failed(error.code.lower(), _shown(error, process.pid))
         except (Exception, BaseExceptionGroup, SystemExit) as error:
             incident = new_id()
             log.exception("orchestrator failed", pid=process.pid, incident=incident)
@@ -226,6 +226,18 @@ class Runner:
             )
         data = plain("the reply's data", reply.data)
         return replace(reply, text=storable(reply.text), data=data)
+
+
+def _shown(error: MissionError, pid: str) -> str:
+    """What the client reads of the error that ended a process."""
+    if (text := public_text(error)) is not None:
+        return text
+    incident = new_id()
+    log.error("orchestrator failed", pid=pid, incident=incident, error=error.message)
+    if isinstance(error, StepError):
+        return f"step '{error.step}' failed unexpectedly ({error.type}; incident {incident})"
+    tool = f"tool '{error.tool}'" if isinstance(error, ToolFailed) else "it"
+    return f"{tool} failed unexpectedly (incident {incident})"
 
 
 class _Ending:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 from mission_system.core.capabilities import OrchestratorSpec, Reply
 from mission_system.core.errors import InvalidInput
-from mission_system.core.tower.codec import NotEncodable, StepError, decode_error, encode_error
+from mission_system.core.tower.codec import (
+    NotEncodable,
+    StepError,
+    declared_return,
+    decode_error,
+    encode_error,
+)
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Outcome, ProcessState
 
@@ -18,6 +27,30 @@ def test_error_whose_text_no_database_can_hold_comes_back_repaired() -> None:
     error = decode_error(encode_error("read", ValueError("half\ud800 and nul\0")))
     assert isinstance(error, StepError)
     assert (error.type, error.text) == ("ValueError", "half\ufffd and nul\ufffd")
+
+
+def test_function_is_not_kept_alive_by_what_it_is_declared_to_return() -> None:
+    def work() -> int:
+        return 1
+
+    assert declared_return(work) is int
+    left = weakref.ref(work)
+    del work
+    gc.collect()
+    assert left() is None
+
+
+class Unhashable:
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self) -> int:
+        return 1
+
+
+def test_any_callable_may_be_a_step() -> None:
+    for callable in ([].append, Unhashable(), functools.partial(int, "1")):
+        declared_return(callable)
 
 
 def not_a_number() -> float:

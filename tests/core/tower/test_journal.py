@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
 import pytest
+import structlog
 from pydantic import BaseModel
 
 from mission_system.core.capabilities import OrchestratorSpec
@@ -15,6 +18,7 @@ from mission_system.core.errors import Conflict, LLMError, NotFound, QuotaExceed
 from mission_system.core.identity import Caller
 from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest, LLMUsage
 from mission_system.core.tools.decorator import tool
+from mission_system.core.tower import ledger
 from mission_system.core.tower.codec import StepError
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import InterruptKind, Outcome, ProcessState
@@ -126,6 +130,65 @@ async def test_limit_that_a_steps_own_function_reports_is_an_error_of_the_step(
     node = await start_node(work)
     process = await replayed(node, send, ann, await send(node))
     assert (process.reply, called) == ("go: QuotaExceeded", ["x"])
+
+
+@pytest.mark.parametrize("where", ["step", "tool"])
+async def test_text_of_a_foreign_error_stays_in_the_log(start_node, send, where: str) -> None:
+    @tool
+    async def look() -> str:
+        """Always fails."""
+        raise ValueError("password is hunter2")
+
+    def fails() -> None:
+        raise ValueError("password is hunter2")
+
+    async def work(mission: Mission) -> str:
+        return str(await (mission.step("look", fails) if where == "step" else mission.tools.look()))
+
+    with structlog.testing.capture_logs() as logs:
+        process = await send(await start_node(work, tools=[look]))
+    assert process.outcome is Outcome.FAILED
+    assert process.error is not None
+    assert "hunter2" not in process.error
+    assert "'look'" in process.error
+    incident = process.error.rpartition(" ")[2].rstrip(")")
+    told = [entry for entry in logs if entry.get("incident") == incident]
+    assert ["hunter2" in entry["error"] for entry in told] == [True]
+
+
+@pytest.mark.parametrize("where", ["step", "tool"])
+async def test_text_of_an_error_of_ours_is_for_the_client(start_node, send, where: str) -> None:
+    @tool
+    async def look() -> str:
+        """Always fails."""
+        raise Conflict("the shelf is locked")
+
+    def fails() -> None:
+        raise Conflict("the shelf is locked")
+
+    async def work(mission: Mission) -> str:
+        return str(await (mission.step("look", fails) if where == "step" else mission.tools.look()))
+
+    process = await send(await start_node(work, tools=[look]))
+    assert "the shelf is locked" in (process.error or "")
+
+
+async def test_context_is_the_same_on_the_first_run_and_on_replay(start_node, send, ann) -> None:
+    seen: list[object] = []
+
+    class Colour(StrEnum):
+        RED = "red"
+
+    async def work(mission: Mission) -> str:
+        seen.append([(type(each).__name__, each) for each in mission.context["values"]])
+        mission.context["values"] = None
+        return await mission.clarify("go on?")
+
+    node = await start_node(work)
+    given = {"values": [(1, 2), datetime(2026, 1, 1), Colour.RED]}
+    await replayed(node, send, ann, await send(node, context=given))
+    assert seen[0] == seen[1]
+    assert given["values"]
 
 
 async def test_concurrent_branches_replay_right_whatever_finished_first(
@@ -463,6 +526,62 @@ async def test_reply_that_had_to_start_over_says_so(start_node, send, ann, told)
     assert [e.payload["attempt"] for e in events if e.type == "llm.restarted"] == [2]
     last = [e.payload for e in events if e.type == "llm.delta" and e.payload["attempt"] == 2]
     assert "".join(delta["text"] for delta in last) == process.reply
+
+
+class Plain:
+    """A stream that is a mere iterator: nothing about it can be closed."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = list(pieces)
+
+    def __aiter__(self) -> Plain:
+        return self
+
+    async def __anext__(self) -> LLMChunk:
+        if not self.pieces:
+            raise StopAsyncIteration
+        return LLMChunk(self.pieces.pop(0))
+
+
+async def test_stream_may_be_a_plain_iterator(start_node, send) -> None:
+    node = await start_node(writes)
+    model: Any = Scripted()
+    model.stream = lambda request: Plain("one ", "two")
+    use(node, model)
+    assert (await send(node)).reply == "one two"
+
+
+async def test_streams_side_by_side_are_told_in_few_pieces_and_completely(
+    start_node, send, told, monkeypatch
+) -> None:
+    """Were the time between two pieces endless, each stream would be told in one."""
+    monkeypatch.setattr(ledger, "COALESCE_SECONDS", 3600.0)
+
+    async def work(mission: Mission) -> str:
+        async def busy() -> None:
+            for _ in range(20):
+                await mission.step("busy", str)
+
+        streams = [mission.llm(str(n)).stream(f"{n}" * 200) for n in range(3)]
+        await mission.gather(*streams, busy())
+        return "done"
+
+    class Slow(Scripted):
+        async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+            for letter in request.messages[0].content:
+                await asyncio.sleep(0)
+                yield LLMChunk(letter)
+
+    node = await start_node(work)
+    use(node, Slow())
+    process = await send(node)
+    deltas = [e.payload for e in await told(node, process) if e.type == "llm.delta"]
+    texts: dict[str, str] = {}
+    for delta in deltas:
+        assert delta["offset"] == len(texts.setdefault(delta["step"], ""))
+        texts[delta["step"]] += delta["text"]
+    assert sorted(texts.values()) == ["0" * 200, "1" * 200, "2" * 200]
+    assert len(deltas) <= 3 + 3  # the first may have been due at once
 
 
 async def test_model_failure_reaches_the_orchestrator_as_it_was(start_node, send) -> None:
