@@ -36,7 +36,8 @@ class OrchestratorSpec:
     `on_busy` counts for messages that do not say so themselves.
     `tool_policy` says of tools by name (`*`: of every other) whether they run (`allow`), ask the
     user first (`confirm`) or are refused (`deny`), where the settings' rules say nothing; without
-    it those that are not read-only ask.
+    it those that are not read-only ask. With `on_error` `ask`, the user of a process that failed
+    unexpectedly says whether it is tried again from where it was.
 
     Raises:
         ValueError: `tool_policy` holds something else.
@@ -50,6 +51,7 @@ class OrchestratorSpec:
     quota: Quota | None = None
     tool_policy: Mapping[str, Decision] = field(default_factory=dict[str, "Decision"])
     on_busy: OnBusy = "queue"
+    on_error: Literal["end", "ask"] = "end"
 
     def __post_init__(self) -> None:
         check_decisions(self.name, self.tool_policy)

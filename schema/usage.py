@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Self
 
 import strawberry
@@ -9,6 +10,12 @@ import strawberry
 from ..core.tower.process import Quota as QuotaRecord
 from ..core.tower.process import Usage as UsageRecord
 from .scalars import Long
+
+
+@strawberry.enum(description="What a process does at a limit.")
+class OnExhausted(Enum):
+    END = strawberry.enum_value("end", description="End, keeping what it has produced.")
+    ASK = strawberry.enum_value("ask", description="Ask its user for as much again.")
 
 
 @strawberry.type(
@@ -29,6 +36,9 @@ class Quota:
     max_input_tokens: int = strawberry.field(description="Tokens of one LLM call's input.")
     max_output_tokens: int = strawberry.field(description="Tokens of one LLM call's output.")
     max_context_tokens: int = strawberry.field(description="Tokens of history and input together.")
+    on_exhausted: OnExhausted = strawberry.field(
+        description="What it does at its limit of calls, hops, rounds, steps or time."
+    )
 
     @classmethod
     def of(cls, record: QuotaRecord) -> Self:
@@ -43,6 +53,7 @@ class Quota:
             max_input_tokens=record.max_input_tokens,
             max_output_tokens=record.max_output_tokens,
             max_context_tokens=record.max_context_tokens,
+            on_exhausted=OnExhausted(record.on_exhausted),
         )
 
 

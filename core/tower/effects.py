@@ -18,6 +18,7 @@ from ..events.event import NewEvent
 from ..identity import new_id
 from ..runtime import MissionRuntime
 from ..storage.persistence import Persistence, Transaction
+from .appeals import Appeals
 from .branches import Branch, current_branch
 from .children import Spawning
 from .codec import (
@@ -36,7 +37,7 @@ from .journal import Journal, Record, store_record
 from .ledger import Ledger, Owner
 from .process import InterruptKind, ProcessControlBlock
 from .questions import Questions
-from .resources import Meter
+from .resources import Exhausted, Meter
 from .suspension import Blocked, Suspended
 
 ANY: TypeAdapter[Any] = TypeAdapter(Any)
@@ -57,7 +58,7 @@ Call = Callable[[str, int], Awaitable[Done]]
 
 Tell = Callable[[Record], NewEvent]
 
-Permit = Callable[[Branch, str], MissionError | None]
+Permit = Callable[[Branch, str], Awaitable[MissionError | None]]
 """Whether a step may be done, given its branch and key; the error that is journaled in its place
 where it may not. May ask first."""
 
@@ -78,6 +79,7 @@ class Run:
     ledger: Ledger
     journal: Journal
     questions: Questions
+    appeals: Appeals
     torn_down: Callable[[], bool]
     """Whether the event loop is being closed: its cancellations are nobody's decision."""
     waiting_on: list[str] = field(default_factory=list)
@@ -129,13 +131,13 @@ class Run:
         record = Record(key, kind, name, digest(inputs), "started", now())
         record.attempt = found.attempt + 1 if found else 1
         value = None
-        refusal = permit(branch, key) if permit is not None and found is None else None
         try:
+            refusal = await permit(branch, key) if permit is not None and found is None else None
             if refusal is not None:
-                self.meter.charge("steps")
+                await self.charge(branch, "steps")
                 record.status, record.error = "failed", encode_error(name, refusal)
-            elif found is None or not risky or self._is_retried(branch, found):
-                self.meter.charge("steps", *charge)
+            elif found is None or not risky or await self._is_retried(branch, found):
+                await self.charge(branch, "steps", *charge)
                 if risky:
                     await self.ledger.commit(self._storing(record))
                 elif streamed:
@@ -208,9 +210,9 @@ class Run:
             InterruptExpired: nobody answered in time.
         """
         branch = current_branch()
-        return self.ask_at(branch, branch.next_key(), question)
+        return await self.ask_at(branch, branch.next_key(), question)
 
-    def ask_at(self, branch: Branch, key: str, question: Question) -> str:
+    async def ask_at(self, branch: Branch, key: str, question: Question) -> str:
         """`ask`, as the step `key`."""
         found = self.match(branch, key, "interrupt", question.kind)
         if found is not None:
@@ -223,11 +225,31 @@ class Run:
             )
         interrupt_id = self.journal.pending(key)
         if interrupt_id is None:
-            self.meter.charge("steps")
+            await self.charge(branch, "steps")
             interrupt_id = new_id()
             self.ledger.put(self.questions.raising(interrupt_id, key, question))
+        raise self._waiting(branch, interrupt_id)
+
+    async def charge(self, branch: Branch, *resources: str) -> None:
+        """Take one of each resource from the quota, or none of any.
+
+        Raises:
+            Exhausted: a limit is reached, before anything was called.
+            Suspended: it is, and the user is asked for more.
+        """
+        try:
+            self.meter.charge(*resources)
+        except Exhausted as error:
+            if self.process.quota.on_exhausted == "end":
+                raise
+            appeal = await self.appeals.for_more(error)
+            if appeal is None:
+                raise
+            raise self._waiting(branch, appeal) from None
+
+    def _waiting(self, branch: Branch, interrupt_id: str) -> Suspended:
         self.waiting_on.append(interrupt_id)
-        raise branch.suspend(Suspended("interrupt"))
+        return branch.suspend(Suspended("interrupt"))
 
     def match(self, branch: Branch, key: str, kind: str, name: str) -> Record | None:
         """What an earlier run recorded here. Raises Suspended where it did something else."""
@@ -236,7 +258,7 @@ class Run:
         except Suspended as blocked:
             raise branch.suspend(blocked) from None
 
-    def _is_retried(self, branch: Branch, doubtful: Record) -> bool:
+    async def _is_retried(self, branch: Branch, doubtful: Record) -> bool:
         """Let a person decide about a risky call whose outcome a crash has hidden."""
         text = (
             f"The server stopped while '{doubtful.name}' was running, so it may or may not have"
@@ -246,7 +268,7 @@ class Run:
         data = {"tool": doubtful.name, "step": doubtful.key, "attempt": doubtful.attempt}
         review = Question(InterruptKind.AGENT_REVIEW, text, IN_DOUBT, data=data)
         key = f"{doubtful.key}.review{doubtful.attempt}"  # each attempt is asked about anew
-        return self.ask_at(branch, key, review) == "retry"
+        return await self.ask_at(branch, key, review) == "retry"
 
     def _storing(self, record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
         stored = replace(record)  # as it is now

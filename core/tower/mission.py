@@ -207,7 +207,7 @@ class Mission:
         key = branch.next_key()
         run.hops += 1
         if run.hops > run.meter.usage.agent_hops:  # a replayed stage was charged already
-            run.meter.charge("agent_hops")
+            await run.charge(branch, "agent_hops")
         run.ledger.enter(name)
         run.ledger.tell(NewEvent("stage.started", {"stage": name}, self.pid, key))
         began = time.monotonic()
@@ -234,7 +234,7 @@ class Mission:
             number += 1
             self._run.iterations += 1
             if self._run.iterations > self._run.meter.usage.iterations:
-                self._run.meter.charge("iterations")
+                await self._run.charge(current_branch(), "iterations")
             yield number
 
     async def sleep(self, seconds: float) -> None:

@@ -87,7 +87,7 @@ class Tools:
             permit=None if spec is None else partial(self._permit, spec, arguments),
         )
 
-    def _permit(
+    async def _permit(
         self, spec: ToolSpec, arguments: dict[str, Any], branch: Branch, key: str
     ) -> MissionError | None:
         run, key = self._run, f"{key}.confirm"
@@ -95,7 +95,9 @@ class Tools:
         if decision == "deny":
             reason = f"the policy of this server does not let '{run.process.capability}' run it"
             return ToolFailed(spec.name, ToolStatus.DENIED, reason)
-        if decision == "confirm" and run.ask_at(branch, key, _may_i(spec, arguments)) != "yes":
+        if decision == "allow":
+            return None
+        if await run.ask_at(branch, key, _may_i(spec, arguments)) != "yes":
             raise Declined(f"the user declined to run '{spec.name}'")
         return None
 

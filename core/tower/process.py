@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -82,6 +82,11 @@ class Quota(BaseModel):
     max_input_tokens: int = Field(default=4096, ge=1, description="Per LLM call.")
     max_output_tokens: int = Field(default=2048, ge=1, description="Per LLM call.")
     max_context_tokens: int = Field(default=16384, ge=1)
+    on_exhausted: Literal["end", "ask"] = Field(
+        default="end",
+        description="What a process does at its limit of calls, hops, rounds, steps or time: `end`,"
+        " or `ask` its user for as much again.",
+    )
 
 
 @dataclass(slots=True)

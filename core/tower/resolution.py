@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -13,11 +13,12 @@ from ..errors import Conflict
 from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..storage.persistence import Persistence, Transaction
+from .appeals import PREFIX, extended
 from .codec import expired_error
 from .interrupts import accept
 from .journal import Record, store_record
 from .process import Interrupt, InterruptKind, InterruptStatus, ProcessControlBlock, ProcessState
-from .store import find_in_unit, moved, save_state
+from .store import find_in_unit, moved, save_quota, save_state
 
 NEVER: Micros = (1 << 63) - 1
 
@@ -79,16 +80,22 @@ class Resolver:
     ) -> Resolved | None:
         at = now()
         in_time = status is InterruptStatus.RESOLVED
-        changed = await tx.execute(
+        asked = await tx.fetch_one(
             "UPDATE interrupt SET status = ?, answer = ?, resolved_at = ?"
-            " WHERE id = ? AND status = 'pending' AND (COALESCE(expires_at, ?) > ?) = ?",
+            " WHERE id = ? AND status = 'pending' AND (COALESCE(expires_at, ?) > ?) = ?"
+            " RETURNING key",
             (status, answer, at, interrupt.id, NEVER, at, in_time),
         )
         found = await find_in_unit(tx, interrupt.pid)
-        if not changed or found is None:
+        if asked is None or found is None:
             return None
         process, row = found
-        await store_record(tx, interrupt.pid, await _record(tx, interrupt, output, error, at))
+        if not asked["key"].startswith(PREFIX):
+            record = _record(interrupt, asked["key"], output, error, at)
+            await store_record(tx, interrupt.pid, record)
+        elif answer == "extend" and interrupt.data is not None:
+            process = replace(process, quota=extended(process.quota, interrupt.data))
+            await save_quota(tx, process)
         payload: dict[str, Any] = {
             "interrupt_id": interrupt.id,
             "kind": interrupt.kind,
@@ -112,13 +119,12 @@ class Resolver:
         return Resolved(process, wakes)
 
 
-async def _record(
-    tx: Transaction, interrupt: Interrupt, output: str | None, error: str | None, at: Micros
+def _record(
+    interrupt: Interrupt, key: str, output: str | None, error: str | None, at: Micros
 ) -> Record:
-    row = await tx.fetch_one("SELECT key FROM interrupt WHERE id = ?", (interrupt.id,))
     asked = from_datetime(interrupt.created_at)
     return Record(
-        key=row["key"] if row else "",
+        key=key,
         kind="interrupt",
         name=interrupt.kind,
         digest="",

@@ -21,6 +21,16 @@ _COUNTED = {
 }
 
 
+class Exhausted(QuotaExceeded):
+    """A limit that may be raised is reached. `resource` is a field of `Usage`, or `seconds`."""
+
+    def __init__(self, reason: str, message: str, resource: str, used: float, limit: float) -> None:
+        super().__init__(reason, message)
+        self.resource = resource
+        self.used = used
+        self.limit = limit
+
+
 class Meter:
     """What one run may still use. Counts go up only through `charge`."""
 
@@ -29,18 +39,19 @@ class Meter:
         self._quota = quota
         self.usage = usage
         self._tell = tell
+        self._told: set[str] = set()
 
     def charge(self, *resources: str) -> None:
         """Take one of each resource (a field of `Usage`), or none of any.
 
         Raises:
-            QuotaExceeded: with reason `max_<resource>_exceeded`, before anything was called.
+            Exhausted: with reason `max_<resource>_exceeded`, before anything was called.
         """
         for resource in resources:
             used: int = getattr(self.usage, resource)
             limit: int = getattr(self._quota, f"max_{resource}")
             if used >= limit:
-                self.exhausted(resource, used, limit, f"max_{resource}_exceeded")
+                raise self._exhausted(resource, used, limit, f"max_{resource}_exceeded")
         for resource in resources:
             used = getattr(self.usage, resource) + 1
             setattr(self.usage, resource, used)
@@ -52,17 +63,25 @@ class Meter:
         """Refuse a prompt longer than `max_input_tokens`."""
         limit = self._quota.max_input_tokens
         if tokens > limit:
-            self.exhausted("input_tokens", tokens, limit, "max_input_tokens_exceeded")
+            raise self._exhausted("input_tokens", tokens, limit, "max_input_tokens_exceeded")
 
     def warn_time(self, elapsed: float) -> None:
         """The soft time limit has passed."""
         self._warn("seconds", round(elapsed, 3), self._quota.timeout_seconds)
 
-    def exhausted(self, resource: str, used: float, limit: float, reason: str) -> None:
-        """Say that a limit is reached, and end the call that would break it."""
+    def out_of_time(self, elapsed: float) -> Exhausted:
+        """The time limit has passed; what to end the process with."""
+        limit = self._quota.timeout_seconds
+        return self._exhausted("seconds", round(elapsed, 3), limit, "timeout_exceeded")
+
+    def _exhausted(self, resource: str, used: float, limit: float, reason: str) -> Exhausted:
         what = _COUNTED.get(resource, resource.replace("_", " "))
-        self._tell(NewEvent("resource.exhausted", _amounts(resource, used, limit), self._pid))
-        raise QuotaExceeded(reason, f"the limit of {limit:g} {what} is reached")
+        amounts, key = _amounts(resource, used, limit), f"exhausted:{resource}:{limit:g}"
+        if key not in self._told:  # the other branches are at the same limit
+            self._told.add(key)
+            self._tell(NewEvent("resource.exhausted", amounts, self._pid, key))
+        message = f"the limit of {limit:g} {what} is reached"
+        return Exhausted(reason, message, resource, used, limit)
 
     def _warn(self, resource: str, used: float, limit: float) -> None:
         # The key makes the warning unique, however often the run is replayed.

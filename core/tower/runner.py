@@ -20,6 +20,7 @@ from ..identity import new_id
 from ..runtime import MissionRuntime
 from ..storage.failures import storage_failed
 from ..storage.persistence import Transaction
+from .appeals import Appeals
 from .branches import Branch, within
 from .children import (
     Aftermath,
@@ -138,6 +139,7 @@ class Runner:
             )
         resumed = process.epoch > 1
         persistence = self._runtime.persistence
+        questions = Questions(owner, self._chat, self._notice)
         run = Run(
             runtime=self._runtime,
             capabilities=self._capabilities,
@@ -150,9 +152,12 @@ class Runner:
             meter=Meter(process.pid, process.quota, process.usage, ledger.tell),
             ledger=ledger,
             journal=await load_journal(persistence, process.pid) if resumed else Journal(),
-            questions=Questions(owner, self._chat, self._notice),
+            questions=questions,
+            appeals=Appeals(persistence, owner, ledger, questions),
             torn_down=self._torn_down,
         )
+        if resumed and spec.on_error == "ask" and (failure := await run.appeals.given_up()):
+            return ending.failed("error", failure)
         try:
             reply = await self._call(spec, run, root)
         except (Fenced, NotStored):
@@ -163,28 +168,46 @@ class Runner:
             if suspended.reason in ("interrupt", CHILD):
                 return ending.suspended(run)
             if suspended.reason == "timeout":
-                limit = f"the limit of {process.quota.timeout_seconds:g} seconds is reached"
-                return ending.failed("timeout_exceeded", limit)
+                return await self._out_of_time(run, ending)
             return ending.parked(suspended.reason)
         except QuotaExceeded as error:
             return ending.failed(error.reason, error.message)
         except MissionError as error:
             return ending.failed(error.code.lower(), _shown(error, process.pid))
         except (Exception, BaseExceptionGroup, SystemExit) as error:
-            incident = new_id()
-            log.exception("orchestrator failed", pid=process.pid, incident=incident)
-            return ending.failed(
-                "error",
-                f"the capability '{spec.name}' failed unexpectedly"
-                f" ({type(error).__name__}; incident {incident})",
-            )
+            return await self._failed(run, ending, error)
         return ending.completed(reply)
+
+    async def _out_of_time(self, run: Run, ending: _Ending) -> _Ending:
+        error = run.meter.out_of_time(run.ledger.elapsed())
+        if run.process.quota.on_exhausted == "ask":
+            appeal = await run.appeals.for_more(error)
+            if appeal is not None:
+                return ending.waiting([*run.waiting_on, appeal])
+        return ending.failed(error.reason, error.message)
+
+    async def _failed(self, run: Run, ending: _Ending, error: BaseException) -> _Ending:
+        """Of something that no orchestrator should raise."""
+        incident = new_id()
+        pid = run.process.pid
+        log.error("orchestrator failed", pid=pid, incident=incident, exc_info=error)
+        failure = (
+            f"the capability '{run.spec.name}' failed unexpectedly"
+            f" ({type(error).__name__}; incident {incident})"
+        )
+        if run.spec.on_error == "ask":
+            appeal = await run.appeals.after(failure)
+            if appeal is not None:
+                return ending.waiting([appeal])
+        return ending.failed("error", failure)
 
     async def _call(self, spec: OrchestratorSpec, run: Run, root: Branch) -> Reply:
         """The orchestrator's reply, within its running time."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         quota, elapsed = run.process.quota, run.ledger.elapsed()
+        if elapsed >= quota.timeout_seconds:
+            raise root.suspend(Suspended("timeout"))
 
         def expire() -> None:
             if task is not None and root.suspended is None:

@@ -306,6 +306,14 @@ async def save_state(
     return changed == 1
 
 
+async def save_quota(tx: Transaction, process: ProcessControlBlock) -> None:
+    """Inside a unit: what the process may use from now on."""
+    await tx.execute(
+        "UPDATE process SET quota = ? WHERE pid = ?",
+        (process.quota.model_dump_json(), process.pid),
+    )
+
+
 def _micros(value: Any) -> Micros | None:
     return None if value is None else from_datetime(value)
 
