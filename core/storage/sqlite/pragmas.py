@@ -21,6 +21,7 @@ PRAGMAS: Final[Pragmas] = MappingProxyType(
         "mmap_size": 268435456,  # bytes
         "temp_store": "MEMORY",
         "journal_size_limit": 67108864,  # bytes
+        "wal_autocheckpoint": 8000,  # pages; hot ones are then written back once for many commits
     }
 )
 _RETRY_SECONDS = 0.01
