@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import sys
-from ipaddress import ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -78,7 +79,7 @@ class Guard:
         """Why the machine that calls may not come in, or None. `refuse_unsafe` cannot know what
         address another program, such as the uvicorn command, listens on for us."""
         caller = (scope.get("client") or ("",))[0]
-        if self._for_others or scope["path"] in PROBES or not _is_address(caller):
+        if self._for_others or scope["path"] in PROBES or _address(caller) is None:
             return None
         if is_loopback(caller):
             return None
@@ -107,7 +108,7 @@ class Guard:
     def _addressed(self, host: str) -> bool:
         if self._asks or host in self._hosts or is_loopback(host):
             return True
-        return self._for_others and _is_address(host)
+        return self._for_others and _address(host) is not None
 
     def _same_site(self, origin: str, host: str) -> bool:
         # Either scheme will do: behind a proxy that ends TLS the server does not know its own.
@@ -134,19 +135,19 @@ class Guard:
 
 def is_loopback(host: str) -> bool:
     """Whether this name or address always means the machine itself."""
-    try:
-        address = ip_address(host.strip("[]"))
-        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-    except ValueError:
+    address = _address(host.strip("[]"))
+    if address is None:
         return host == "localhost" or host.endswith(".localhost")
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _is_address(host: str) -> bool:
+@lru_cache(maxsize=256)  # the same few, at every request
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that `text` is, None when it is none."""
     try:
-        ip_address(host)
+        return ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _embedded(headers: Headers) -> bool:
@@ -158,7 +159,7 @@ def _host(header: str) -> str:
     """The host of `host[:port]`, in lower case, an IPv6 address without its brackets; "" for what
     is not of this form."""
     header = header.strip().lower()
-    if _is_address(header):
+    if _address(header) is not None:
         return header
     found = AUTHORITY.fullmatch(header)
     return (found[1] or found[2].rstrip(".")) if found else ""
