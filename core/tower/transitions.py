@@ -50,7 +50,7 @@ class Transitions:
         caller = envelope.caller
         await _refuse_known_request(tx, envelope)
         events: list[NewEvent] = []
-        if session is None:  # unless another request has created it meanwhile
+        if session is None and envelope.session_id is not None:  # maybe created meanwhile
             session = await self._chat.find_session(tx, caller, process.session_id)
         if session is None:
             session, opened = await self._chat.insert_session(
