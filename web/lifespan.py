@@ -23,7 +23,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         RuntimeError: it was started before.
     """
     state = cast(AppState, app.state)
-    if state.phase != "new":
+    if state.phase not in ("new", "starting"):  # who listens before the start says so before it
         raise RuntimeError("an application lives once: to serve again, create another")
     state.phase = "starting"
     try:
