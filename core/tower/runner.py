@@ -183,7 +183,8 @@ class Runner:
         if run.process.quota.on_exhausted == "ask":
             appeal = await run.appeals.for_more(error)
             if appeal is not None:
-                return ending.waiting([*run.waiting_on, appeal])
+                run.waiting_on.append(appeal)
+                return ending.suspended(run)
         return ending.failed(error.reason, error.message)
 
     async def _failed(self, run: Run, ending: _Ending, error: BaseException) -> _Ending:
@@ -198,7 +199,8 @@ class Runner:
         if run.spec.on_error == "ask":
             appeal = await run.appeals.after(failure)
             if appeal is not None:
-                return ending.waiting([appeal])
+                run.waiting_on = [appeal]
+                return ending.suspended(run)
         return ending.failed("error", failure)
 
     async def _call(self, spec: OrchestratorSpec, run: Run, root: Branch) -> Reply:
