@@ -10,6 +10,8 @@ from .errors import InvalidInput
 from .tower.policy import Decision, check_decisions
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from .tower.mission import Mission
     from .tower.process import Quota
 
@@ -38,9 +40,11 @@ class OrchestratorSpec:
     user first (`confirm`) or are refused (`deny`), where the settings' rules say nothing; without
     it those that are not read-only ask. With `on_error` `ask`, the user of a process that failed
     unexpectedly says whether it is tried again from where it was.
+    The fields of the pydantic model `state` are the keys of `mission.state`, with their types;
+    without it any key holds any JSON.
 
     Raises:
-        ValueError: `tool_policy` holds something else.
+        ValueError: `tool_policy` holds something else, or `state` is no model.
     """
 
     name: str
@@ -52,9 +56,12 @@ class OrchestratorSpec:
     tool_policy: Mapping[str, Decision] = field(default_factory=dict[str, "Decision"])
     on_busy: OnBusy = "queue"
     on_error: Literal["end", "ask"] = "end"
+    state: type[BaseModel] | None = None
 
     def __post_init__(self) -> None:
         check_decisions(self.name, self.tool_policy)
+        if self.state is not None and not hasattr(self.state, "model_fields"):
+            raise ValueError(f"capability '{self.name}': state={self.state!r} is no pydantic model")
 
 
 class CapabilityRegistry:

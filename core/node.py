@@ -15,6 +15,7 @@ from .events.log import EventLog
 from .events.service import EventService
 from .health.checker import make_checker
 from .identity import SYSTEM
+from .memory.working import WorkingMemory
 from .runtime import MissionRuntime
 from .tokens.service import TokenService
 from .tower.control_tower import ControlTower
@@ -31,6 +32,7 @@ class Node:
         log = EventLog(self.database, self._hub.hint)
         self._followers = Followers(log, self._hub)
         self.events = EventService(self.database, log, self._followers)
+        self.working_memory = WorkingMemory(self.database)
         self.chat = ChatService(self.database, log)
         self.tokens = TokenService(self.database)
         self.tower = ControlTower(runtime, capabilities, self.chat, log)

@@ -14,6 +14,7 @@ from .arguments import After, First, cursor, page_size
 from .context import Info
 from .event import event_cursor
 from .fields import field
+from .memory import WorkingState
 from .message import Message
 from .node import Node, global_id, key_of
 from .pagination import Connection
@@ -88,6 +89,12 @@ class Session(Node):
             after=cursor(after),
         )
         return Connection.of(page, Process.of)
+
+    @field("Working memory of its capabilities, by capability and key.")
+    async def working_state(self, info: Info) -> list[WorkingState]:
+        context = info.context
+        entries = await context.node.working_memory.entries(context.caller, self.session_id)
+        return [WorkingState.of(entry) for entry in entries]
 
     @classmethod
     def of(cls, record: SessionRecord) -> Self:

@@ -157,6 +157,23 @@ class StepOutput(Model):
         indexes = (Index(fields=("step_id",)),)
 
 
+class WorkingState(Model):
+    """One key of what a capability keeps of a session."""
+
+    id = fields.BigIntField(primary_key=True)
+    session: fields.ForeignKeyRelation[Session] = fields.ForeignKeyField(
+        "core.Session", related_name=False
+    )
+    capability = fields.CharField(max_length=255)
+    name = fields.CharField(max_length=100)
+    value = fields.TextField()
+    updated_at = fields.BigIntField()
+
+    class Meta:
+        table = "working_state"
+        unique_together = (("session", "capability", "name"),)
+
+
 class Interrupt(Model):
     """A pause that needs an answer."""
 

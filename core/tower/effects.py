@@ -34,7 +34,7 @@ from .codec import (
 )
 from .interrupts import IN_DOUBT, Question
 from .journal import Journal, Record, store_record
-from .ledger import Ledger, Owner
+from .ledger import Ledger, Owner, Write
 from .process import InterruptKind, ProcessControlBlock
 from .questions import Questions
 from .resources import Exhausted, Meter
@@ -56,7 +56,7 @@ class Done:
 Call = Callable[[str, int], Awaitable[Done]]
 """Does the work of a step; called with its key and the number of the attempt."""
 
-Tell = Callable[[Record], NewEvent]
+Tell = Callable[[Record], NewEvent | Write]
 
 Permit = Callable[[Branch, str], Awaitable[MissionError | None]]
 """Whether a step may be done, given its branch and key; the error that is journaled in its place
@@ -109,8 +109,8 @@ class Run:
         `charge` names what it takes from the quota. A `risky` step is recorded as started before
         its call, and one found in doubt after a crash asks for a review. A `streamed` one is
         recorded as started with its first output, so that another attempt can say so. `tell`
-        makes the event that is appended with the finished step. `permit` is asked before the first
-        attempt.
+        makes the event, or what else is written, with the finished step. `permit` is asked before
+        the first attempt.
 
         Raises:
             Suspended: the run is being stopped.

@@ -26,6 +26,7 @@ from .effects import ANY, Done, Run, join
 from .interrupts import Declined, Question
 from .mission_llm import LLM
 from .mission_spawn import spawn
+from .mission_state import State
 from .mission_tools import Tools
 from .process import InterruptKind, Quota
 from .suspension import Suspended
@@ -56,6 +57,7 @@ class Mission:
         self.provider = run.provider
         """Name of the LLM provider that this process started with; `mock` when there is none."""
         self.tools = Tools(run)
+        self.state = State(run)
 
     def llm(self, role: str = "default") -> LLM:
         """The model that plays `role` (`writer`, `planner`, ...)."""

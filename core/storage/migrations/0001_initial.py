@@ -351,4 +351,38 @@ class Migration(migrations.Migration):
             },
             bases=["Model"],
         ),
+        ops.CreateModel(
+            name="WorkingState",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                (
+                    "session",
+                    fields.ForeignKeyField(
+                        "core.Session",
+                        source_field="session_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("capability", fields.CharField(max_length=255)),
+                ("name", fields.CharField(max_length=100)),
+                ("value", fields.TextField(unique=False)),
+                ("updated_at", fields.BigIntField()),
+            ],
+            options={
+                "table": "working_state",
+                "app": "core",
+                "unique_together": (("session", "capability", "name"),),
+                "pk_attr": "id",
+                "table_description": "One key of what a capability keeps of a session.",
+            },
+            bases=["Model"],
+        ),
     ]

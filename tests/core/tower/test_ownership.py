@@ -14,6 +14,7 @@ from mission_system.core.chat.service import ChatService
 from mission_system.core.errors import Conflict, NotFound
 from mission_system.core.events.service import EventService
 from mission_system.core.identity import Caller
+from mission_system.core.memory.working import WorkingMemory
 from mission_system.core.node import Node
 from mission_system.core.tower.control_tower import ControlTower
 from mission_system.core.tower.mission import Mission
@@ -22,7 +23,12 @@ from mission_system.core.tower.process import Envelope, ProcessControlBlock, Sch
 ANN, BOB = Caller("ann"), Caller("bob")
 
 
+async def child(mission: Mission) -> str:
+    return mission.message
+
+
 async def asks(mission: Mission) -> str:
+    await mission.spawn("child", "hi")
     return await mission.clarify("Sure?")
 
 
@@ -49,7 +55,7 @@ async def ask(node: Node, caller: Caller, **envelope: Any) -> ProcessControlBloc
 
 @pytest.fixture
 async def things(start_node: Any) -> Things:
-    node = await start_node(asks)
+    node = await start_node(asks, child)
     process = await ask(node, ANN)
     await ask(node, BOB)
     return Things(node, process)
@@ -78,6 +84,19 @@ HIDDEN: dict[str, View] = {
     "ChatService.get_session": lambda t, c: t.node.chat.get_session(c, t.process.session_id),
     "ChatService.list_messages": lambda t, c: t.node.chat.list_messages(c, t.process.session_id),
     "ChatService.get_message": lambda t, c: t.node.chat.get_message(c, t.process.message_id),
+    "ChatService.update_session": lambda t, c: t.node.chat.update_session(
+        c, t.process.session_id, title="new"
+    ),
+    "ChatService.delete_session": lambda t, c: t.node.chat.delete_session(c, t.process.session_id),
+    "ChatService.delete_session for good": lambda t, c: t.node.chat.delete_session(
+        c, t.process.session_id, soft=False
+    ),
+    "ChatService.export_session": lambda t, c: t.node.chat.export_session(c, t.process.session_id),
+    "ChatService.edit_message": lambda t, c: t.node.chat.edit_message(
+        c, t.process.message_id, "new"
+    ),
+    "ChatService.delete_message": lambda t, c: t.node.chat.delete_message(c, t.process.message_id),
+    "WorkingMemory.entries": lambda t, c: t.node.working_memory.entries(c, t.process.session_id),
     "EventService.read": lambda t, c: t.node.events.read(c, t.process.session_id),
     "EventService.last_seq": lambda t, c: t.node.events.last_seq(c, t.process.session_id),
     "EventService.follow_session": lambda t, c: first_of(
@@ -103,12 +122,20 @@ async def pids_by_pid(things: Things, caller: Caller) -> set[str]:
     return set(await things.node.tower.get_many(caller, [things.process.pid]))
 
 
+async def parents(things: Things, caller: Caller) -> set[str]:
+    return set(await things.node.tower.get_children(caller, [things.process.pid]))
+
+
 async def asking(things: Things, caller: Caller) -> set[str]:
     return {i.pid for i in await things.node.tower.pending_interrupts(caller)}
 
 
 async def sessions(things: Things, caller: Caller) -> set[str]:
     return {s.session_id for s in (await things.node.chat.list_sessions(caller)).items}
+
+
+async def found(things: Things, caller: Caller) -> set[int]:
+    return {f.message.message_id for f in await things.node.chat.search(caller, "hi")}
 
 
 async def messages(things: Things, caller: Caller) -> set[int]:
@@ -119,8 +146,10 @@ LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] =
     "ControlTower.list_processes": (pids, "pid"),
     "ControlTower.list_processes of a session": (pids_of_session, "pid"),
     "ControlTower.get_many": (pids_by_pid, "pid"),
+    "ControlTower.get_children": (parents, "pid"),
     "ControlTower.pending_interrupts": (asking, "pid"),
     "ChatService.list_sessions": (sessions, "session_id"),
+    "ChatService.search": (found, "message_id"),
     "ChatService.get_messages": (messages, "message_id"),
 }
 """What lists things: without Ann's for Bob. The attribute of her process that names the thing."""
@@ -135,7 +164,7 @@ NOBODYS = {
 def test_every_method_that_takes_a_caller_is_in_the_table() -> None:
     methods = {
         f"{service.__name__}.{name}"
-        for service in (ControlTower, ChatService, EventService)
+        for service in (ControlTower, ChatService, EventService, WorkingMemory)
         for name, method in inspect.getmembers(service, inspect.isfunction)
         if not name.startswith("_")
         and {"caller", "envelope"} & set(inspect.signature(method).parameters)
@@ -164,24 +193,25 @@ async def test_thing_of_another_user_is_in_no_list(things: Things, name: str) ->
 
 
 async def test_request_id_of_another_user_is_free_and_names_ones_own(start_node: Any) -> None:
-    node = await start_node(asks)
+    node = await start_node(asks, child)
     hers, his = [await ask(node, caller, request_id="same") for caller in (ANN, BOB)]
     assert (await node.tower.get(ANN, "same")).pid == hers.pid
     assert (await node.tower.get(BOB, "same")).pid == his.pid
 
 
 async def test_session_id_of_another_user_names_ones_own(start_node: Any) -> None:
-    node = await start_node(asks)
+    node = await start_node(asks, child)
     hers, his = [
         await ask(node, caller, session_id="same", create_session=True) for caller in (ANN, BOB)
     ]
     for caller, process in ((ANN, hers), (BOB, his)):
         page = await node.tower.list_processes(caller, session_id="same")
-        assert [each.pid for each in page.items] == [process.pid]
+        assert process.pid in {each.pid for each in page.items}
+        assert {each.user_id for each in page.items} == {caller.user_id}
 
 
 async def test_request_id_that_is_the_pid_of_another_process_gives_way(start_node: Any) -> None:
-    node = await start_node(asks)
+    node = await start_node(asks, child)
     first = await ask(node, ANN, request_id="first")
     second = await ask(node, ANN, request_id=first.pid)
     assert (await node.tower.get(ANN, first.pid)).pid == first.pid

@@ -1,0 +1,165 @@
+"""`mission.state`: the capability's working memory of this session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from ..chat.text import checked
+from ..clock import Micros
+from ..errors import InvalidInput, QuotaExceeded
+from ..events.event import NewEvent
+from ..memory.working import MAX_KEY, MAX_KEYS, MAX_VALUE, WorkingMemory, store_values
+from ..storage.persistence import Transaction
+from .codec import NotEncodable, adapter_of, encode, plain
+from .effects import ANY, Done, Run
+from .journal import Record
+
+_STORED = "true"
+_TEXTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
+_BY_KEY: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+
+
+class State:
+    """Keys and values that stay with the session from one message to the next.
+
+    Only this capability sees them here. They are JSON, or what the fields of
+    `OrchestratorSpec.state` say. Every call is a step: a replay sees what was seen, and a write is
+    stored together with its step. Of processes that write one key at the same time the last wins.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._memory = WorkingMemory(run.persistence)
+        self._model = run.spec.state
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """The value; for a key never set `default`, or the default that the model declares.
+
+        Raises:
+            InvalidInput: the key is too long, or no field of the declared model.
+            NotEncodable: what is stored is not of the declared type any more.
+        """
+        adapter = self._adapter(key)
+        run = self._run
+
+        async def call(_key: str, _attempt: int) -> Done:
+            text = await self._memory.value(run.owner.stream, run.process.capability, key)
+            return Done([] if text is None else [text])
+
+        for text in await run.perform("state", f"get {key}", key, _TEXTS, call):
+            return _decoded(key, adapter, text)
+        if default is None and self._model is not None:
+            field = self._model.model_fields[key]
+            return None if field.is_required() else field.get_default(call_default_factory=True)
+        return default
+
+    async def all(self) -> dict[str, Any]:
+        """Every key that is set; of a declared model, its fields only. Raises NotEncodable."""
+        run = self._run
+
+        async def call(_key: str, _attempt: int) -> Done:
+            return Done(await self._memory.values(run.owner.stream, run.process.capability))
+
+        found = await run.perform("state", "all", None, _BY_KEY, call)
+        known = found if self._model is None else self._model.model_fields.keys() & found.keys()
+        return {
+            key: _decoded(key, self._adapter(key), text)
+            for key, text in found.items()
+            if key in known
+        }
+
+    async def set(self, key: str, value: Any) -> None:
+        """Keep a value.
+
+        Raises:
+            InvalidInput: `state.<key>` is no field of the declared model, has another type, has no
+                JSON form, or is above 64 KiB.
+            QuotaExceeded: `max_state_keys_exceeded`: the session has 200 keys.
+        """
+        await self._write(f"set {key}", {key: self._text(key, value)})
+
+    async def update(self, values: Mapping[str, Any]) -> None:
+        """Keep several values, all or none. Raises as `set`."""
+        texts = {key: self._text(key, value) for key, value in values.items()}
+        await self._write("update", texts)
+
+    async def delete(self, key: str) -> None:
+        """Forget a key; one that was never set is forgotten too. Raises InvalidInput."""
+        self._adapter(key)
+        await self._write(f"delete {key}", {key: None})
+
+    async def _write(self, name: str, texts: Mapping[str, str | None]) -> None:
+        run, kept = self._run, [key for key, text in texts.items() if text is not None]
+        session, capability = run.owner.stream, run.process.capability
+
+        async def call(_key: str, _attempt: int) -> Done:
+            return Done(not kept or await self._memory.has_room(session, capability, kept))
+
+        def store(record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
+            async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
+                if record.output != _STORED:
+                    return []
+                await store_values(tx, session, capability, texts, at)
+                payload = {"step": record.key, "capability": capability, "keys": list(texts)}
+                return [NewEvent("state.changed", payload, run.owner.pid)]
+
+            return write
+
+        if not await run.perform("state", name, texts, ANY, call, tell=store):
+            raise QuotaExceeded(
+                "max_state_keys_exceeded",
+                f"a session's working memory holds at most {MAX_KEYS} keys; delete some first",
+            )
+
+    def _adapter(self, key: str) -> TypeAdapter[Any]:
+        checked("key", key, longest=MAX_KEY)
+        if self._model is None:
+            return ANY
+        adapter = _fields(self._model).get(key)
+        if adapter is None:
+            names = ", ".join(_fields(self._model))
+            raise InvalidInput(
+                f"state.{key}", f"'{self._model.__name__}' has no such field; it has: {names}"
+            )
+        return adapter
+
+    def _text(self, key: str, value: Any) -> str:
+        adapter = self._adapter(key)
+        try:
+            if self._model is None:
+                value = plain("it", value)
+            text = encode(key, adapter, adapter.validate_python(value))
+            adapter.validate_json(text)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in ("state", key, *problem["loc"]))
+            raise InvalidInput(place, problem["msg"]) from None
+        except NotEncodable as error:
+            raise InvalidInput(f"state.{key}", error.message) from None
+        if (size := len(text.encode())) > MAX_VALUE:
+            raise InvalidInput(
+                f"state.{key}", f"has {size} bytes of JSON, at most {MAX_VALUE} are kept"
+            )
+        return text
+
+
+@lru_cache(maxsize=256)
+def _fields(model: type[BaseModel]) -> dict[str, TypeAdapter[Any]]:
+    adapters: dict[str, TypeAdapter[Any]] = {}
+    for name, field in model.model_fields.items():
+        declared: Any = field.annotation
+        adapters[name] = adapter_of(Annotated[declared, *field.metadata, None])
+    return adapters
+
+
+def _decoded(key: str, adapter: TypeAdapter[Any], text: str) -> Any:
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        raise NotEncodable(
+            f"what working memory holds as '{key}' is not of its declared type any more: {error}"
+        ) from error
