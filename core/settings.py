@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Longest GraphQL query or mutation, waiting for a reply included.",
     )
+    rest_wait_seconds: float = Field(
+        default=300,
+        gt=0,
+        le=3600,
+        description="Longest that a REST call waits for an outcome; the process goes on after it.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, JSON elsewhere."

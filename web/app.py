@@ -27,6 +27,8 @@ from .failures import Incidents, http_error, mission_error
 from .graphql import GraphQLView
 from .guard import Guard, refuse_unsafe
 from .lifespan import lifespan
+from .rest import table as rest
+from .rest.submission import KEY_HEADER
 from .state import AppState
 
 log = structlog.get_logger(__name__)
@@ -60,6 +62,7 @@ def create_app(
             Route("/graphql", graphql),
             WebSocketRoute("/graphql", graphql),
             Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),
+            *rest.routes,
         ],
         middleware=_middleware(state),
         exception_handlers={HTTPException: http_error, MissionError: mission_error},
@@ -117,8 +120,8 @@ def _middleware(state: AppState) -> list[Middleware]:
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
-                allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", USER_HEADER],
+                allow_methods=["GET", "POST", "PATCH", "DELETE"],
+                allow_headers=["Authorization", "Content-Type", USER_HEADER, KEY_HEADER],
             )
         )
     return stack

@@ -95,6 +95,7 @@ class Process(Model):
             Index(fields=("session_id", "pid")),
             Index(fields=("state", "pid")),
             Index(fields=("parent_pid", "pid")),
+            Index(fields=("request_id",)),
         )
 
 
@@ -202,6 +203,7 @@ class Interrupt(Model):
         indexes = (
             Index(fields=("status", "expires_at")),
             Index(fields=("user_id", "status", "id")),
+            Index(fields=("session_id",)),
         )
 
 

@@ -42,6 +42,11 @@ _BELOW = (
     + " JOIN tree t ON t.pid = p.pid WHERE p.state NOT IN ('terminated', 'zombie')"
     " ORDER BY p.depth DESC, p.pid"
 )
+_ANYONES = (
+    " WHERE p.pid = ? OR p.request_id = ?"
+    " OR p.pid = (SELECT i.process_id FROM interrupt i WHERE i.id = ?)"
+    " ORDER BY p.pid DESC LIMIT 1"
+)
 LAST_PID = "~"  # sorts after every pid
 
 
@@ -57,6 +62,14 @@ class ProcessStore:
             _PROCESSES + " WHERE p.user_id = ? AND (p.pid = ? OR p.request_id = ?)"
             " ORDER BY CASE WHEN p.pid = ? THEN 0 ELSE 1 END LIMIT 1",
             (user_id, id, id, id),
+        )
+        return (await self._complete([row]))[0] if row else None
+
+    async def find_anyones(self, id: str) -> ProcessControlBlock | None:
+        """Whoever's, by pid, by the id of one of its questions, or, the newest, by request id."""
+        row = await self._persistence.fetch_one(
+            _PROCESSES + _ANYONES,
+            (id, id, id),
         )
         return (await self._complete([row]))[0] if row else None
 

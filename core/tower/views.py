@@ -9,6 +9,7 @@ from ..errors import NotFound
 from ..identity import Caller
 from ..storage.persistence import Persistence
 from .journal import list_steps
+from .metrics import TowerMetrics, read_metrics
 from .process import Interrupt, ProcessControlBlock, Step
 from .store import ProcessStore
 
@@ -26,6 +27,18 @@ class Views:
         if process is None:
             raise NotFound("process", pid)
         return process
+
+    async def get_anyones(self, id: str) -> ProcessControlBlock:
+        """By pid, by the id of one of its questions, or by request id; for surfaces, and callers,
+        that may see whoever's."""
+        process = await self._store.find_anyones(id)
+        if process is None:
+            raise NotFound("process", id)
+        return process
+
+    async def metrics(self) -> TowerMetrics:
+        """What there is and was, in numbers, over all users."""
+        return await read_metrics(self._persistence)
 
     async def get_many(self, caller: Caller, pids: Sequence[str]) -> dict[str, ProcessControlBlock]:
         """Those of `pids` that are the caller's, by pid."""

@@ -28,7 +28,17 @@ def _from_iso(value: object) -> datetime | None:
         moment = None
     if moment is None:
         raise PydanticCustomError("datetime_parsing", "Input should be an ISO-8601 date-time")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise PydanticCustomError("datetime_parsing", "Input is out of range in UTC") from None
+
+
+def _storable(value: str) -> str:
+    # No client can send half of a surrogate pair: a body with one is no JSON, a query no UTF-8.
+    if "\x00" in value:
+        raise PydanticCustomError("value_error", "Input should not contain NUL characters")
+    return value
 
 
 Timestamp = Annotated[str, BeforeValidator(_to_iso)]
@@ -42,9 +52,12 @@ Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 2))]
 
 WholeSeconds = Annotated[int, BeforeValidator(ceil)]
 
-UserId = Annotated[str, Field(min_length=1, max_length=255)]
-MessageText = Annotated[str, Field(min_length=1, max_length=10_000)]
-Title = Annotated[str, Field(max_length=500)]
+STORABLE = AfterValidator(_storable)
+"""Of text that is stored. Stands after the bounds: before them it would hide them."""
+
+UserId = Annotated[str, Field(min_length=1, max_length=255), STORABLE]
+MessageText = Annotated[str, Field(min_length=1, max_length=10_000), STORABLE]
+Title = Annotated[str, Field(max_length=500), STORABLE]
 
 HealthStatus = Literal["healthy", "degraded", "unhealthy", "unknown"]
 
@@ -134,7 +147,7 @@ class SessionExport(WireModel):
 class SubmitRequest(WireModel):
     user_message: MessageText
     user_id: UserId
-    session_id: str | None = Field(default=None, max_length=255)
+    session_id: Annotated[str, Field(max_length=255), STORABLE] | None = None
     conversation_history: list[Any] | None = None
     context: dict[str, Any] | None = None
 
@@ -147,7 +160,7 @@ class ConfirmationSubmit(WireModel):
 
 class ClarificationSubmit(WireModel):
     thread_id: str = Field(min_length=1)
-    clarification: str = Field(min_length=1, max_length=2000)
+    clarification: Annotated[str, Field(min_length=1, max_length=2000), STORABLE]
     user_id: UserId
     session_id: str | None = Field(default=None, max_length=255)
 

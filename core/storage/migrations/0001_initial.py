@@ -135,6 +135,7 @@ class Migration(migrations.Migration):
                     Index(fields=["session_id", "pid"]),
                     Index(fields=["state", "pid"]),
                     Index(fields=["parent_pid", "pid"]),
+                    Index(fields=["request_id"]),
                 ],
                 "pk_attr": "pid",
                 "table_description": "One request. The epoch fences out runs that were only asleep.",
@@ -189,6 +190,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     Index(fields=["status", "expires_at"]),
                     Index(fields=["user_id", "status", "id"]),
+                    Index(fields=["session_id"]),
                 ],
                 "pk_attr": "id",
                 "table_description": "A pause that needs an answer.",

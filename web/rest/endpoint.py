@@ -1,0 +1,146 @@
+"""An endpoint as data: what it takes, what it gives, and the function between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel, TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ...core.identity import LOCAL, Caller
+from ...core.node import Node
+from ..auth import acting_for
+from ..state import state_of
+from .models import WireModel
+from .validation import Problem, Unprocessable, read_body, valid_body, valid_parameters
+
+P = TypeVar("P", bound=BaseModel)
+B = TypeVar("B", bound=BaseModel)
+
+JSON = "application/json"
+
+
+class Nothing(WireModel):
+    """No parameters, or no body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[P, B]):
+    """One request that validates. `params` holds path and query parameters alike.
+
+    `caller` is the user that the request names; where it names nobody, whoever sent it.
+    `admitted` is whose token it came with, None without authentication.
+    """
+
+    request: Request
+    node: Node
+    caller: Caller
+    admitted: Caller | None
+    params: P
+    body: B
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[P, B]):
+    """One operation of the API.
+
+    `answer` is the type that the result of `handle` is made into, None where there is no body, or
+    where `handle` makes the response, of the media types `media`. `fails` are the statuses, beside
+    those that any operation has, with which it refuses.
+    """
+
+    method: str
+    path: str
+    handle: Callable[[Call[P, B]], Awaitable[object]]
+    params: type[P]
+    body: type[B]
+    answer: Any = None
+    status: int = 200
+    fails: tuple[int, ...] = ()
+    media: tuple[str, ...] = (JSON,)
+    tag: str = field(default="")
+
+    @property
+    def has_body(self) -> bool:
+        return self.body is not Nothing
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.answer)
+
+    async def respond(self, request: Request) -> Response:
+        auth = state_of(request).auth
+        admitted = await auth.caller(request) if auth.required else None
+        params, body = await self._validated(request)
+        caller = _acting(admitted, getattr(body, "user_id", None) or _user_of(params))
+        call = Call(request, state_of(request).node, caller, admitted, params, body)
+        result = await self.handle(call)
+        if isinstance(result, Response):
+            return result
+        if self.answer is None:
+            return Response(status_code=self.status)
+        made = self.adapter.validate_python(result, from_attributes=True)
+        return Response(self.adapter.dump_json(made), self.status, media_type=JSON)
+
+    async def _validated(self, request: Request) -> tuple[P, B]:
+        problems: list[Problem] = []
+        query = dict(request.query_params)
+        params = valid_parameters(self.params, request.path_params, query, problems)
+        given = await read_body(request, problems) if self.has_body else {}
+        body = None if problems and given is None else valid_body(self.body, given, problems)
+        if params is None or body is None or problems:
+            raise Unprocessable(problems)
+        return params, body
+
+
+class Resource:
+    """ASGI application: the endpoints of one path, by method."""
+
+    def __init__(self, endpoints: Iterable[Endpoint[Any, Any]]) -> None:
+        self._by_method = {endpoint.method: endpoint for endpoint in endpoints}
+        if "GET" in self._by_method:
+            self._by_method["HEAD"] = self._by_method["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._by_method[scope["method"]].respond(request)
+        except Unprocessable as error:
+            detail = orjson.dumps({"detail": error.problems}, default=str)
+            response = Response(detail, 422, media_type=JSON)
+        await response(scope, receive, send)
+
+
+def routes_of(endpoints: Iterable[Endpoint[Any, Any]]) -> list[Route]:
+    """One route for each path, so that a wrong method is told from an unknown path."""
+    by_path: dict[str, list[Endpoint[Any, Any]]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    routes: list[Route] = []
+    for path, group in by_path.items():
+        resource: ASGIApp = Resource(group)
+        routes.append(Route(path, resource, methods=[endpoint.method for endpoint in group]))
+    return routes
+
+
+def _user_of(params: BaseModel) -> str | None:
+    user: str | None = getattr(params, "user_id", None)
+    return user
+
+
+def _acting(admitted: Caller | None, user: str | None) -> Caller:
+    """Without authentication whoever is named, else as whom the token may act.
+
+    Raises:
+        Forbidden: the token is bound to another user.
+    """
+    if admitted is not None:
+        return acting_for(admitted, user)
+    return LOCAL if user in (None, LOCAL.user_id) else Caller(user or "")

@@ -1,0 +1,63 @@
+"""What became of a request, in the forms that clients know. A thread is a process."""
+
+from __future__ import annotations
+
+from ...core.tower.process import (
+    Interrupt,
+    InterruptKind,
+    Outcome,
+    ProcessControlBlock,
+    ProcessState,
+)
+from .models import MessageSendResponse, SubmitRequestResponse
+
+ENDED = (ProcessState.TERMINATED, ProcessState.ZOMBIE)
+
+
+def message_outcome(process: ProcessControlBlock) -> MessageSendResponse:
+    """`processing` with no question means that there is no answer yet."""
+    made = MessageSendResponse(
+        request_id=process.request_id, session_id=process.session_id, status="processing"
+    )
+    if process.state in ENDED:
+        made.status = "completed" if process.outcome is Outcome.COMPLETED else "failed"
+        made.response = _said(process)
+    elif question := asked(process, InterruptKind.CONFIRMATION):
+        made.status = "completed"
+        made.confirmation_needed = True
+        made.confirmation_message = question.question
+        made.confirmation_id = question.id
+    elif question := asked(process, InterruptKind.CLARIFICATION):
+        made.clarification_needed = True
+        made.clarification_question = question.question
+        made.thread_id = process.pid
+    return made
+
+
+def request_outcome(process: ProcessControlBlock) -> SubmitRequestResponse:
+    made = SubmitRequestResponse(request_id=process.request_id, status="processing")
+    if process.state in ENDED:
+        made.status = "completed" if process.outcome is Outcome.COMPLETED else "failed"
+        made.response = made.response_text = _said(process)
+    elif question := asked(process, InterruptKind.CONFIRMATION):
+        made.status = "confirmation_needed"
+        made.confirmation_needed = True
+        made.confirmation_message = question.question
+        made.confirmation_id = question.id
+    elif question := asked(process, InterruptKind.CLARIFICATION):
+        made.status = "clarification_needed"
+        made.clarification_needed = True
+        made.clarification_question = question.question
+        made.thread_id = process.pid
+    return made
+
+
+def asked(process: ProcessControlBlock, kind: InterruptKind) -> Interrupt | None:
+    """The first open question of this kind."""
+    return next((each for each in process.interrupts if each.kind is kind), None)
+
+
+def _said(process: ProcessControlBlock) -> str | None:
+    if process.outcome is Outcome.COMPLETED:
+        return process.reply
+    return process.error or process.reason

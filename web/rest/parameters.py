@@ -1,0 +1,85 @@
+"""The path and query parameters of the API's operations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from .models import STORABLE, UserId, WireModel
+
+_FLAGS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+
+
+def _flag(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    flag = _FLAGS.get(value.lower())
+    if flag is None:
+        raise PydanticCustomError(
+            "bool_parsing", "Input should be a valid boolean, unable to interpret input"
+        )
+    return flag
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""true, false, 1, 0, yes, no, on or off, in any case."""
+
+
+class OfUser(WireModel):
+    user_id: UserId
+
+
+class OfSession(OfUser):
+    session_id: str
+
+
+class OfMessage(OfUser):
+    message_id: int
+
+
+class ListSessions(OfUser):
+    filter: Annotated[str, Field(pattern="^(today|week|month|all)$")] | None = None
+    include_deleted: Flag = False
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    offset: Annotated[int, Field(ge=0)] = 0
+
+
+class DeleteSession(OfSession):
+    soft: Flag = True
+
+
+class ListMessages(OfSession):
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    offset: Annotated[int, Field(ge=0)] = 0
+    include_deleted: Flag = False
+
+
+class DeleteMessage(OfMessage):
+    soft: Flag = True
+
+
+class Search(OfUser):
+    query: Annotated[str, Field(min_length=1, max_length=500), STORABLE]
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class ExportSession(OfSession):
+    format: Annotated[str, Field(pattern="^(json|txt|md)$")] = "json"
+
+
+class OfRequest(WireModel):
+    pid: str
+
+
+class OfTool(WireModel):
+    tool_name: str
+    period_hours: Annotated[int, Field(ge=1, le=8760)] = 1
+
+
+class Dashboard(WireModel):
+    user_id: str = "system"

@@ -1,0 +1,103 @@
+"""Requests that do not validate: pydantic's errors in the shape that clients of the API know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+M = TypeVar("M", bound=BaseModel)
+Problem = dict[str, Any]
+
+BODY_SECONDS = 30.0
+
+
+class Unprocessable(Exception):
+    """The request does not validate. `problems` go to the client."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("the request does not validate")
+        self.problems = problems
+
+
+def valid_parameters(
+    model: type[M], path: Mapping[str, str], query: Mapping[str, str], problems: list[Problem]
+) -> M | None:
+    """The model made from both, or None and what is wrong added to `problems`."""
+    try:
+        return model.model_validate({**query, **path})
+    except ValidationError as error:
+        for problem in _problems(error):
+            where = "path" if problem["loc"][0] in path else "query"
+            problem["loc"] = [where, *problem["loc"]]
+            if problem["type"] == "missing":
+                problem["input"] = None
+            problems.append(problem)
+        return None
+
+
+def valid_body(model: type[M], body: object, problems: list[Problem]) -> M | None:
+    """The model made from a decoded body, or None and what is wrong added to `problems`."""
+    if body is None:
+        problems.append(_problem("missing", ["body"], "Field required", None))
+        return None
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        for problem in _problems(error):
+            problem["loc"] = ["body", *problem["loc"]]
+            problems.append(problem)
+        return None
+
+
+async def read_body(request: Request, problems: list[Problem]) -> object:
+    """The decoded JSON of a request, None for an empty body or one that is no JSON.
+
+    A body that does not say it is JSON is text, which no model takes.
+    """
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.body()
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect:  # nobody is left to read this
+        raise HTTPException(400, "the client left before the body was complete") from None
+    if not raw:
+        return None
+    if not _is_json(request.headers.get("content-type")):
+        return raw.decode(errors="replace")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        problem = _problem("json_invalid", ["body", error.pos], "JSON decode error", {})
+        problems.append(problem | {"ctx": {"error": error.msg}})
+        return None
+
+
+def _is_json(header: str | None) -> bool:
+    if header is None:
+        return True
+    media = header.partition(";")[0].strip().lower()
+    return media == "application/json" or media.endswith("+json")
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    found = error.errors(include_url=False)
+    return [
+        _problem(each["type"], list(each["loc"]), each["msg"], each["input"])
+        | ({"ctx": {k: _plain(v) for k, v in each["ctx"].items()}} if "ctx" in each else {})
+        for each in found
+    ]
+
+
+def _problem(type: str, loc: list[int | str], msg: str, input: object) -> Problem:
+    return {"type": type, "loc": loc, "msg": msg, "input": input}
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
