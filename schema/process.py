@@ -16,7 +16,7 @@ from .interrupt import Interrupt
 from .message import Message, message_by_id
 from .node import Node, global_id, key_of
 from .pagination import Connection
-from .step import AfterStep, Step, steps_after
+from .step import AfterStep, Step
 from .usage import Quota, Usage
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ class Process(Node):
     @field("Its timeline: journaled steps in the order in which they began.")
     async def steps(self, info: Info, first: First = 100, after: AfterStep = None) -> list[Step]:
         context, count = info.context, page_size(first)
-        records = await context.node.tower.steps(context.caller, self.pid)
-        return [Step.of(record) for record in steps_after(records, after)[:count]]
+        tower = context.node.tower
+        records = await tower.steps(context.caller, self.pid, first=count, after=after)
+        return [Step.of(record) for record in records]
 
     @field("The process that has spawned it; null for a request.")
     async def parent(self, info: Info) -> Process | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Self
 
 import strawberry
 
-from ..core.errors import InvalidInput
 from ..core.tower.process import Step as StepRecord
 from .scalars import Long
 
@@ -27,6 +25,12 @@ class Step:
     kind: str = strawberry.field(description="What was done: `llm`, `tool`, a question, ...")
     name: str = strawberry.field(description="Which one: a tool's name, an LLM's role, ...")
     status: StepStatus = strawberry.field(description="How far it has come.")
+    attempt: int = strawberry.field(description="How often it was begun.")
+    size: Long = strawberry.field(description="Characters of its recorded output.")
+    input_changed: bool = strawberry.field(
+        description="Whether a replay asked for it with another input than the first run did: its"
+        " recorded output stands."
+    )
     duration: float = strawberry.field(description="How long it took, in seconds.")
     tokens_in: Long = strawberry.field(description="Tokens sent to an LLM.")
     tokens_out: Long = strawberry.field(description="Tokens received from an LLM.")
@@ -40,6 +44,9 @@ class Step:
             kind=record.kind,
             name=record.name,
             status=StepStatus(record.status),
+            attempt=record.attempt,
+            size=Long(record.size),
+            input_changed=record.input_changed,
             duration=record.duration,
             tokens_in=Long(record.tokens_in),
             tokens_out=Long(record.tokens_out),
@@ -54,17 +61,3 @@ AfterStep = Annotated[
         description="`Step.key` of the step after which to go on; null for the first."
     ),
 ]
-
-
-def steps_after(steps: Sequence[StepRecord], key: str | None) -> Sequence[StepRecord]:
-    """The steps that follow the one with this key; all of them when it is None.
-
-    Raises:
-        InvalidInput: there is no such step.
-    """
-    if key is None:
-        return steps
-    for position, step in enumerate(steps, 1):
-        if step.key == key:
-            return steps[position:]
-    raise InvalidInput("after", "is not the key of a step of this process")

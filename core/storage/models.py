@@ -136,6 +136,8 @@ class Step(Model):
     output = fields.TextField(null=True)
     error = fields.TextField(null=True)
     large = fields.BooleanField(default=False)  # the output lies in step_output
+    size = fields.BigIntField(default=0)  # characters of the output
+    input_changed = fields.BooleanField(default=False)  # a replay asked with another digest
     created_at = fields.BigIntField()
     duration = fields.BigIntField(default=0)  # microseconds
     tokens_in = fields.BigIntField(default=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
@@ -134,10 +135,20 @@ def digest(inputs: Any) -> str:
     """A short fingerprint of what a step was called with, the same on every run."""
     options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
     try:
-        raw = orjson.dumps(inputs, default=repr, option=options)
+        raw = orjson.dumps(inputs, default=_described, option=options)
     except orjson.JSONEncodeError:  # lone surrogates, integers beyond 64 bits
-        raw = repr(inputs).encode("utf-8", "backslashreplace")
+        raw = _described(inputs).encode("utf-8", "backslashreplace")
     return hashlib.blake2b(raw, digest_size=16).hexdigest()
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def _described(value: Any) -> str:
+    """What has no JSON form, without what differs from run to run."""
+    if isinstance(value, set | frozenset):
+        return str(sorted(map(_described, value)))
+    return _ADDRESS.sub("", repr(value))
 
 
 def encode_error(step: str, error: BaseException) -> str:
@@ -184,6 +195,16 @@ def public_text(error: MissionError) -> str | None:
     """Its text if that may be shown to clients, else None: it is a foreign exception's."""
     foreign = isinstance(error, StepError | ToolFailed) and error.foreign
     return None if foreign else error.message
+
+
+def readable_error(text: str) -> str:
+    """A stored error in words for clients."""
+    error = decode_error(text)
+    if (shown := public_text(error)) is not None:
+        return shown
+    if isinstance(error, StepError):
+        return f"step '{error.step}' failed: {error.type}"
+    return f"tool '{error.tool}' failed" if isinstance(error, ToolFailed) else "it failed"
 
 
 def cancelled_error(step: str) -> str:

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
+import structlog
 from pydantic import TypeAdapter
 
 from ..capabilities import CapabilityRegistry, OrchestratorSpec
@@ -24,6 +25,7 @@ from .children import Spawning
 from .codec import (
     NotEncodable,
     StepError,
+    adapter_of,
     cancelled_error,
     decode,
     decode_error,
@@ -33,15 +35,18 @@ from .codec import (
     is_cancelled,
 )
 from .interrupts import IN_DOUBT, Question
-from .journal import Journal, Record, store_record
+from .journal import Journal, Record, mark_input_changed, store_record
 from .ledger import Ledger, Owner, Write
 from .process import InterruptKind, ProcessControlBlock
 from .questions import Questions
 from .resources import Exhausted, Meter
 from .suspension import Blocked, Suspended
 
+CONFIG = "config"
+MAX_NAME = 200  # characters of a config's name, which is part of a key
 ANY: TypeAdapter[Any] = TypeAdapter(Any)
 TEXT: TypeAdapter[str] = TypeAdapter(str)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -124,12 +129,13 @@ class Run:
         branch = current_branch()
         key = branch.next_key()
         found = self.match(branch, key, kind, name)
+        record = Record(key, kind, name, digest(inputs), "started", now())
+        if found is not None:
+            self._compare(found, record)
         if found is not None and found.status != "started":
             if found.error is not None and is_cancelled(found.error):
                 await asyncio.get_running_loop().create_future()  # whatever cancels it this time
             return self.replay(branch, found, adapter)
-        record = Record(key, kind, name, digest(inputs), "started", now())
-        record.attempt = found.attempt + 1 if found else 1
         value = None
         try:
             refusal = await permit(branch, key) if permit is not None and found is None else None
@@ -157,6 +163,19 @@ class Run:
         if record.error is not None:
             raise decode_error(record.error)
         return value
+
+    def _compare(self, found: Record, record: Record) -> None:
+        """Another attempt goes on counting; another input is worth a note, and no more."""
+        record.attempt = found.attempt + 1
+        record.input_changed = found.input_changed or found.digest != record.digest
+        if record.input_changed and not found.input_changed:
+            log.warning("input of a replayed step changed", pid=self.owner.pid, **_place(found))
+
+            async def mark(tx: Transaction, _at: Micros) -> list[NewEvent]:
+                await mark_input_changed(tx, self.owner.pid, found.key)
+                return []
+
+            self.ledger.put(mark)
 
     async def _cancelled(self, record: Record, tell: Tell | None) -> None:
         """The orchestrator has cancelled a step, so whatever that gave, it has not seen it."""
@@ -200,7 +219,33 @@ class Run:
         try:
             return decode(record.name, adapter, record.output)
         except NotEncodable as error:
-            raise branch.suspend(Blocked("diverged", error.message)) from None
+            text = f"at step {record.key} the journal has {record.kind} '{record.name}', but"
+            text += f" {error.message}; bring back the version that the process started with"
+            raise branch.suspend(Blocked("diverged", text)) from None
+
+    def snapshot(self, name: str, live: Any) -> Any:
+        """What the process has first read under this name; `live` where that has no JSON form."""
+        key = f"{CONFIG}:{name}"
+        branch = current_branch()
+        if (suspended := branch.stopped) is not None:
+            raise suspended
+        found = self.match(branch, key, CONFIG, name)
+        try:
+            adapter = adapter_of(cast(Any, type(live)))
+            if found is not None:
+                return self.replay(branch, found, adapter)
+            output = encode(name, adapter, live)
+            value = decode(name, adapter, output)
+        except NotEncodable:
+            return live
+        if value != live:
+            return live
+        at = now()
+        record = Record(key, CONFIG, checked("name", name, longest=MAX_NAME), "", "completed", at)
+        record.output = output
+        self.journal.add(record)
+        self.ledger.put(self._storing(record))
+        return value
 
     async def ask(self, question: Question) -> str:
         """The answer to a question; suspends until there is one.
@@ -278,6 +323,10 @@ class Run:
             return []
 
         return write
+
+
+def _place(record: Record) -> dict[str, str]:
+    return {"step": record.key, "kind": record.kind, "name": record.name}
 
 
 async def join(branch: Branch, tasks: list[asyncio.Task[Any]]) -> list[Any]:

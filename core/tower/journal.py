@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from ..clock import SECOND, Micros, now, to_datetime
+from ..clock import SECOND, Micros, now
 from ..errors import ToolFailed, Unavailable
 from ..identity import new_id
 from ..storage.persistence import Persistence, Row, Transaction
 from ..tools.spec import ToolResult
 from .codec import encode_error
-from .process import Step
 from .suspension import Blocked
 
 LARGE = 64 * 1024  # characters; above it an output lies in its own table
@@ -36,6 +35,7 @@ class Record:
     duration: Micros = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    input_changed: bool = False
 
 
 class Journal:
@@ -87,11 +87,19 @@ async def load_journal(persistence: Persistence, pid: str) -> Journal:
         "SELECT id, key FROM interrupt WHERE process_id = ? AND status = 'pending'", (pid,)
     )
     rows = await persistence.fetch_all(
-        "SELECT s.*, o.body FROM step s LEFT JOIN step_output o ON o.id = s.id"
-        " WHERE s.process_id = ?",
+        "SELECT s.key, s.kind, s.name, s.digest, s.status, s.attempt, s.large, s.output, s.error,"
+        " s.created_at, s.input_changed, o.body FROM step s"
+        " LEFT JOIN step_output o ON o.id = s.id WHERE s.process_id = ?",
         (pid,),
     )
     return Journal([_record(row) for row in rows], {row["key"]: row["id"] for row in questions})
+
+
+async def mark_input_changed(tx: Transaction, pid: str, key: str) -> None:
+    """Inside a unit: a replay has asked for this step with another input than the first run."""
+    await tx.execute(
+        "UPDATE step SET input_changed = ? WHERE process_id = ? AND key = ?", (True, pid, key)
+    )
 
 
 async def store_record(tx: Transaction, pid: str | None, record: Record) -> None:
@@ -99,12 +107,13 @@ async def store_record(tx: Transaction, pid: str | None, record: Record) -> None
     large = record.output is not None and len(record.output) > LARGE
     row = await tx.fetch_one(
         "INSERT INTO step (process_id, key, kind, name, digest, status, attempt, output, error,"
-        " large, created_at, duration, tokens_in, tokens_out)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " large, size, created_at, duration, tokens_in, tokens_out, input_changed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (process_id, key) DO UPDATE SET status = excluded.status,"
         " attempt = excluded.attempt, output = excluded.output, error = excluded.error,"
-        " large = excluded.large, duration = excluded.duration,"
-        " tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out RETURNING id",
+        " large = excluded.large, size = excluded.size, duration = excluded.duration,"
+        " tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,"
+        " input_changed = excluded.input_changed RETURNING id",
         (
             pid,
             record.key,
@@ -116,10 +125,12 @@ async def store_record(tx: Transaction, pid: str | None, record: Record) -> None
             None if large else record.output,
             record.error,
             large,
+            len(record.output or ""),
             record.created_at,
             record.duration,
             record.tokens_in,
             record.tokens_out,
+            record.input_changed,
         ),
     )
     if large and row is not None:
@@ -137,7 +148,9 @@ def outside_recorder(persistence: Persistence) -> Callable[[ToolResult], Awaitab
         error = (
             None
             if result.error is None
-            else encode_error(result.tool, ToolFailed(result.tool, result.status, result.error))
+            else encode_error(
+                result.tool, ToolFailed(result.tool, result.status, result.error, result.foreign)
+            )
         )
         step = Record(
             key=new_id(),
@@ -155,28 +168,6 @@ def outside_recorder(persistence: Persistence) -> Callable[[ToolResult], Awaitab
     return record
 
 
-async def list_steps(persistence: Persistence, pid: str) -> list[Step]:
-    """The timeline of a process, in the order in which its steps began."""
-    rows = await persistence.fetch_all(
-        "SELECT * FROM step WHERE process_id = ? ORDER BY created_at, id", (pid,)
-    )
-    return [
-        Step(
-            pid=pid,
-            key=row["key"],
-            kind=row["kind"],
-            name=row["name"],
-            status=row["status"],
-            duration=row["duration"] / SECOND,
-            tokens_in=row["tokens_in"],
-            tokens_out=row["tokens_out"],
-            error=row["error"],
-            created_at=to_datetime(row["created_at"]),
-        )
-        for row in rows
-    ]
-
-
 def _record(row: Row) -> Record:
     return Record(
         key=row["key"],
@@ -188,7 +179,5 @@ def _record(row: Row) -> Record:
         attempt=row["attempt"],
         output=row["body"] if row["large"] else row["output"],
         error=row["error"],
-        duration=row["duration"],
-        tokens_in=row["tokens_in"],
-        tokens_out=row["tokens_out"],
+        input_changed=bool(row["input_changed"]),
     )

@@ -64,8 +64,15 @@ class Mission:
         return LLM(self._run, role)
 
     def config(self, name: str) -> Any:
-        """A registered config. Raises KeyError naming the choices."""
-        return self._run.runtime.config_registry.get(name)
+        """A registered config, for the whole process as it was when first read here.
+
+        It is journaled by its type (JSON values, dataclasses, pydantic models), so a replay sees
+        what the first run saw. One that does not come back from JSON as it was, such as a client
+        or what holds a secret, is handed out as it is registered now.
+
+        Raises KeyError naming the choices.
+        """
+        return self._run.snapshot(name, self._run.runtime.config_registry.get(name))
 
     async def clarify(
         self, question: str, *, options: Sequence[str] = (), timeout: float | None = None

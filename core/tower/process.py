@@ -124,13 +124,18 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One journaled effect. `duration` is in seconds; `status` is started, completed or failed."""
+    """One journaled effect. `status` is started (under way, or in doubt after a crash), completed
+    or failed; `duration` is in seconds, `size` the characters of its output as JSON.
+    `input_changed`: a replay asked for it with another input than the first run."""
 
     pid: str
     key: str
     kind: str
     name: str
     status: str
+    attempt: int
+    size: int
+    input_changed: bool
     duration: float
     tokens_in: int
     tokens_out: int

@@ -8,10 +8,10 @@ from ..chat.records import Page
 from ..errors import NotFound
 from ..identity import Caller
 from ..storage.persistence import Persistence
-from .journal import list_steps
 from .metrics import TowerMetrics, read_metrics
 from .process import Interrupt, ProcessControlBlock, Step
 from .store import ProcessStore
+from .timeline import list_steps
 
 
 class Views:
@@ -62,9 +62,17 @@ class Views:
         """Newest first; of one session, or of all."""
         return await self._store.list_processes(caller.user_id, session_id, first, after)
 
-    async def steps(self, caller: Caller, pid: str) -> list[Step]:
-        """The timeline of a process: its journaled steps in the order in which they began."""
-        return await list_steps(self._persistence, (await self.get(caller, pid)).pid)
+    async def steps(
+        self, caller: Caller, pid: str, *, first: int = 1000, after: str | None = None
+    ) -> list[Step]:
+        """The timeline of a process: its journaled steps in the order in which they began; those
+        after the step of the key `after`.
+
+        Raises:
+            InvalidInput: the process has no step `after`.
+        """
+        process = await self.get(caller, pid)
+        return await list_steps(self._persistence, process.pid, first, after)
 
     async def get_interrupt(self, caller: Caller, interrupt_id: str) -> Interrupt:
         """A question to the caller, open or not."""

@@ -227,6 +227,8 @@ class Migration(migrations.Migration):
                 ("output", fields.TextField(null=True, unique=False)),
                 ("error", fields.TextField(null=True, unique=False)),
                 ("large", fields.BooleanField(default=False)),
+                ("size", fields.BigIntField(default=0)),
+                ("input_changed", fields.BooleanField(default=False)),
                 ("created_at", fields.BigIntField()),
                 ("duration", fields.BigIntField(default=0)),
                 ("tokens_in", fields.BigIntField(default=0)),

@@ -1,0 +1,58 @@
+"""The timeline of a process: its steps as they are shown, without what they gave."""
+
+from __future__ import annotations
+
+from ..clock import SECOND, to_datetime
+from ..errors import InvalidInput
+from ..storage.persistence import Persistence, Row
+from .codec import readable_error
+from .process import Step
+
+_STEPS = (
+    "SELECT key, kind, name, status, attempt, size, input_changed, duration, tokens_in,"
+    " tokens_out, error, created_at FROM step WHERE process_id = ?"
+)
+
+
+async def list_steps(
+    persistence: Persistence, pid: str, first: int, after: str | None = None
+) -> list[Step]:
+    """Steps in the order in which they began, at most `first`, those after the one of key `after`.
+
+    Raises:
+        InvalidInput: the process has no step `after`.
+    """
+    if after is None:
+        rows = await persistence.fetch_all(
+            f"{_STEPS} ORDER BY created_at, id LIMIT ?", (pid, first)
+        )
+        return [_step(pid, row) for row in rows]
+    last = await persistence.fetch_one(
+        "SELECT created_at, id FROM step WHERE process_id = ? AND key = ?", (pid, after)
+    )
+    if last is None:
+        raise InvalidInput("after", "is not the key of a step of this process")
+    rows = await persistence.fetch_all(
+        f"{_STEPS} AND (created_at > ? OR (created_at = ? AND id > ?))"
+        " ORDER BY created_at, id LIMIT ?",
+        (pid, last["created_at"], last["created_at"], last["id"], first),
+    )
+    return [_step(pid, row) for row in rows]
+
+
+def _step(pid: str, row: Row) -> Step:
+    return Step(
+        pid=pid,
+        key=row["key"],
+        kind=row["kind"],
+        name=row["name"],
+        status=row["status"],
+        attempt=row["attempt"],
+        size=row["size"],
+        input_changed=bool(row["input_changed"]),
+        duration=row["duration"] / SECOND,
+        tokens_in=row["tokens_in"],
+        tokens_out=row["tokens_out"],
+        error=None if row["error"] is None else readable_error(row["error"]),
+        created_at=to_datetime(row["created_at"]),
+    )
