@@ -13,6 +13,7 @@ from .follow import Followers
 from .log import EventLog
 
 ENDINGS = frozenset({"process.completed", "process.failed", "process.cancelled"})
+QUESTIONS = frozenset({"interrupt.raised", "interrupt.resolved", "interrupt.expired"})
 
 
 class EventService:
@@ -52,7 +53,8 @@ class EventService:
     async def follow_process(
         self, caller: Caller, pid: str, *, after: int = 0
     ) -> AsyncGenerator[Event, None]:
-        """The process's own events with `seq > after`, to the one that ends it.
+        """The process's own events with `seq > after`, to the one that ends it; and what becomes of
+        the questions of those that it has spawned, so that its user hears them.
 
         Raises:
             NotFound, CursorExpired: on the first `__anext__`.
@@ -66,12 +68,25 @@ class EventService:
         after = max(after, row["first_seq"] - 1)
         if row["state"] in ("terminated", "zombie") and not await self._goes_on(pid, after):
             return
+        family = await self._family(pid)
         async with aclosing(self._followers.follow(row["session_id"], after)) as events:
             async for event in events:
-                if event.pid == pid:
+                if event.type == "process.created" and event.payload.get("parent_pid") in family:
+                    family.add(event.pid)
+                if event.pid == pid or (event.pid in family and event.type in QUESTIONS):
                     yield event
-                    if event.type in ENDINGS:
-                        return
+                if event.pid == pid and event.type in ENDINGS:
+                    return
+
+    async def _family(self, pid: str) -> set[str | None]:
+        """The process, and all that it has spawned so far."""
+        rows = await self._persistence.fetch_all(
+            "WITH RECURSIVE tree(pid) AS (SELECT p.pid FROM process p WHERE p.pid = ?"
+            " UNION ALL SELECT c.pid FROM process c JOIN tree t ON c.parent_pid = t.pid)"
+            " SELECT pid FROM tree",
+            (pid,),
+        )
+        return {row["pid"] for row in rows}
 
     async def _goes_on(self, pid: str, after: int) -> bool:
         row = await self._persistence.fetch_one(

@@ -76,6 +76,8 @@ class Conversation:
                     return UNANSWERED
                 if type == "process.state_changed" and payload["to"] == "blocked":
                     reason = payload.get("reason") or "for a reason it does not name"
+                    if reason == "child":  # it goes on by itself
+                        continue
                     self._terminal.tell(f"process {pid} is blocked: {reason}", "bold red")
                     return FAILED
         return await self._ended(pid)

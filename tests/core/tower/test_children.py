@@ -241,6 +241,30 @@ async def test_question_and_child_may_be_awaited_together(
     assert process.reply == "own? ask?"
 
 
+async def test_who_follows_a_process_hears_what_its_children_ask(
+    start_node, send, ann, told
+) -> None:
+    async def boss(mission: Mission) -> str:
+        return (await mission.spawn("middle", mission.message)).text
+
+    async def middle(mission: Mission) -> str:
+        return (await mission.spawn("part", "ask")).text
+
+    node = await start_node(boss, middle, part)
+    process = await send(node)
+    question = process.pending
+    heard: list[str] = []
+    async for event in node.events.follow_process(ann, process.pid):
+        heard.append(event.type)
+        if event.type == "interrupt.raised":
+            assert event.pid == question.pid != process.pid
+            await node.tower.resume_request(ann, question.id, "yes")
+    assert heard.count("interrupt.raised") == heard.count("interrupt.resolved") == 1
+    assert heard.count("process.created") == heard.count("process.completed") == 1
+    late = [event.type for event in await told(node, process)]
+    assert late == heard
+
+
 # ends
 
 
