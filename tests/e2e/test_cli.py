@@ -143,6 +143,24 @@ def test_a_confirmation_is_declined_later(shared: Cli) -> None:
     assert shared.run("answer", found[1], "n").stdout == "Kept.\n"
 
 
+def test_the_question_of_a_child_is_asked_too(shared: Cli) -> None:
+    with shared.at_terminal("ask", "help", "--capability", "boss") as terminal:
+        assert "Which topic?" in terminal.read_until("answer (a number or a text): ")
+        terminal.type("1\n")
+        code, rest = terminal.end()
+    assert code == 0
+    assert "About billing." in rest
+
+
+def test_the_question_of_a_child_is_answered_later(shared: Cli) -> None:
+    done = shared.run("ask", "help", "--capability", "boss")
+    assert done.returncode == 3
+    found = re.search(r"mission answer (\S+)", done.stderr)
+    assert found
+    later = shared.run("answer", found[1], "setup")
+    assert (later.returncode, later.stdout) == (0, "About setup.\n")
+
+
 def test_the_end_of_input_leaves_the_question_open(shared: Cli) -> None:
     with shared.at_terminal("ask", "help", "--capability", "guess") as terminal:
         terminal.read_until("answer (a number or a text): ")
@@ -288,3 +306,27 @@ def test_a_first_token_needs_no_server(cli: Cli) -> None:
     cli.environment = {"MISSION_AUTH": "tokens", "MISSION_TOKEN": secret}
     with cli.server():
         assert cli.run("ask", "hello").returncode == 0
+
+
+# clean-up
+
+
+def test_clean_up_works_through_a_server_and_without_one(cli: Cli) -> None:
+    none = cli.run("cleanup")
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "No such data folder" in none.stderr
+    assert not cli.data.exists()
+    with cli.server():
+        assert cli.run("ask", "one").returncode == 0
+        kept = cli.run("cleanup")
+        assert (kept.returncode, kept.stdout) == (0, "removed 0 processes, 0 steps, 0 events\n")
+        assert cli.run("ask", "two").returncode == 0
+        gone = cli.run("cleanup", "--days", "0")
+        assert gone.stdout.startswith("removed 2 processes, ")
+        assert cli.run("ask", "three").returncode == 0
+    gone = cli.run("cleanup", "--keep", "0")
+    assert (gone.returncode, gone.stdout[:20]) == (0, "removed 1 processes,")
+    bad = cli.run("cleanup", "--days", "100000")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert "days: is 100000" in bad.stderr
+    assert "Traceback" not in bad.stderr

@@ -25,6 +25,10 @@ async def erase(mission: Mission) -> str:
     return "Erased." if await mission.confirm("Erase everything?") else "Kept."
 
 
+async def boss(mission: Mission) -> Reply:
+    return await mission.spawn("guess", mission.message)
+
+
 async def hang(mission: Mission) -> None:
     async with mission.stage("hang"):
         await asyncio.Event().wait()
@@ -62,5 +66,5 @@ def register_tools(context: PluginContext) -> list[ToolSpec]:
 
 @hookimpl
 def register_orchestrators(context: PluginContext) -> list[OrchestratorSpec]:
-    functions = [guess, erase, hang, deaf, stuck, crash, write, escape]
+    functions = [guess, erase, boss, hang, deaf, stuck, crash, write, escape]
     return [OrchestratorSpec(f.__name__, f) for f in functions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,7 +52,8 @@ async def _there(url: str | None, kept: Json) -> Json:
 
     if url is None:
         raise ServerGone("the server is starting; try again when it listens")
-    result: Json = (await Client(lambda: url).execute(CLEAN_UP, {"input": kept}))["result"]
+    client = Client(lambda: url, token=os.environ.get("MISSION_TOKEN"))
+    result: Json = (await client.execute(CLEAN_UP, {"input": kept}))["result"]
     if "message" in result:
         raise Refused(result["message"])
     return result
@@ -64,7 +66,7 @@ async def _here(settings: Settings, kept: Json) -> Json:
     from ...core.identity import LOCAL
     from ...core.storage.database import make_database
 
-    if not settings.data.exists():
+    if settings.database_url is None and not settings.data.exists():
         raise FileNotFoundError(2, "No such data folder", str(settings.data))
     database = make_database(settings)
     await database.open()
