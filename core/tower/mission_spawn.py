@@ -38,7 +38,7 @@ async def spawn(
         if run.process.depth >= deepest:
             text = f"a child of this process would be more than {deepest} levels deep"
             raise QuotaExceeded("max_depth_exceeded", text)
-        run.meter.charge("steps")
+        await run.charge(branch, "steps")
         inputs = digest([message, context])
         run.spawning.append(Spawning(new_id(), key, inputs, spec, message, context, quota))
     run.awaiting.append(key)
