@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import InvalidInput
+from .events.types import NAMESPACES
 from .tower.policy import Decision, check_decisions
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class OrchestratorSpec:
     without it any key holds any JSON.
 
     Raises:
-        ValueError: `tool_policy` holds something else, or `state` is no model.
+        ValueError: events of the server begin with `name`, `tool_policy` holds something else, or
+            `state` is no model.
     """
 
     name: str
@@ -59,6 +61,10 @@ class OrchestratorSpec:
     state: type[BaseModel] | None = None
 
     def __post_init__(self) -> None:
+        if self.name.partition(".")[0] in NAMESPACES:
+            raise ValueError(
+                f"capability '{self.name}': its events would pass for the server's own"
+            )
         check_decisions(self.name, self.tool_policy)
         if self.state is not None and not hasattr(self.state, "model_fields"):
             raise ValueError(f"capability '{self.name}': state={self.state!r} is no pydantic model")

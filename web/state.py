@@ -8,6 +8,7 @@ from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 
 from ..core.errors import InvalidInput
+from ..core.events.bridge import EventBridge
 from .auth import Authenticator
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class AppState(State):
     node: Node
     phase: Phase
     auth: Authenticator
-    event_bridge: None = None
-    """None, as are the next two, until the interfaces that they serve exist."""
+    event_bridge: EventBridge
     event_manager: None = None
+    """None, as is the next, until the interfaces that they serve exist."""
     tool_health_service: None = None
 
     def __init__(self, settings: Settings, plugins: PluginHost, node: Node) -> None:
@@ -42,6 +43,7 @@ class AppState(State):
         self.settings = settings
         self.plugins = plugins
         self.node = node
+        self.event_bridge = EventBridge()
         self.phase = "new"
         self.auth = Authenticator(settings, node.tokens)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .types import check_type
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -27,9 +29,16 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class NewEvent:
     """An event about to be appended. With `key`, a second event of the same (pid, key, type) is
-    dropped silently: that is what keeps a replayed run from telling its story twice."""
+    dropped silently: that is what keeps a replayed run from telling its story twice.
+
+    Raises:
+        UnknownEventType: `type` is neither in `TYPES` nor a capability's own.
+    """
 
     type: str
     payload: dict[str, Any]
     pid: str | None = None
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        check_type(self.type)

@@ -62,7 +62,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 def tick(number: int, key: str | None = None) -> NewEvent:
-    return NewEvent("tick", {"n": number}, "pid-1", key)
+    return NewEvent("test.tick", {"n": number}, "pid-1", key)
 
 
 async def test_sequences_have_no_gap_when_units_fail_between(bench: Bench) -> None:
