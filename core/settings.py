@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     disabled_plugins: Names = Field(
         default=(), description="Names of installed plugins that are not loaded."
     )
+    llm_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description="Calls of an LLM for one reply, while it is unavailable or limits its rate.",
+    )
     llm_provider: str = Field(default="mock", description="Provider of LLM replies.")
     running_slots: int = Field(
         default=64, ge=1, le=10_000, description="Processes running at once."

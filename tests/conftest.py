@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+import stamina
 from hypothesis import settings
 from pydantic import SecretStr
 
@@ -48,6 +49,13 @@ def own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         os.chdir(tmp_path_factory.mktemp("cwd"))
         yield
     os.chdir(checkout)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pauses() -> Iterator[None]:
+    """Nobody waits before another try."""
+    with stamina.set_testing(True, attempts=1000):
+        yield
 
 
 @pytest.fixture(scope="session")

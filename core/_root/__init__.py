@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         LLMRequest,
         LLMUsage,
     )
+    from .core.retry import Retry
     from .core.runtime import MissionRuntime, create_mission_runtime
     from .core.settings import Settings
     from .core.storage.database import Persistence, Transaction
@@ -72,6 +73,7 @@ _HOMES = {
         "LLMRequest",
         "LLMUsage",
     ),
+    "core.retry": ("Retry",),
     "core.runtime": ("MissionRuntime", "create_mission_runtime"),
     "core.settings": ("Settings",),
     "core.storage.database": ("Persistence", "Transaction"),
@@ -118,6 +120,7 @@ __all__ = [
     "Quota",
     "QuotaExceeded",
     "Reply",
+    "Retry",
     "SchedulingPriority",
     "Settings",
     "ToolCatalog",

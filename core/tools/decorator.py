@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, overload
 
+from ..retry import Retry
 from .arguments import Arguments, source_of
 from .spec import Risk, ToolSpec
 
@@ -22,6 +23,7 @@ def tool(
     risk: Risk = "read_only",
     timeout: float = 30.0,
     idempotent: bool = False,
+    retry: Retry | None = None,
 ) -> Callable[[Callable[..., Any]], ToolSpec]: ...
 
 
@@ -34,6 +36,7 @@ def tool(
     risk: Risk = "read_only",
     timeout: float = 30.0,
     idempotent: bool = False,
+    retry: Retry | None = None,
 ) -> ToolSpec | Callable[[Callable[..., Any]], ToolSpec]:
     """Make a tool of a sync or async function: `@tool`, or `@tool(risk="write", timeout=10)`.
 
@@ -61,6 +64,7 @@ def tool(
             risk=risk,
             timeout=timeout,
             idempotent=idempotent,
+            retry=retry,
         )
 
     return decorate if function is None else decorate(function)

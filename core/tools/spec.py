@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
+from ..retry import Retry
+
 Risk = Literal["read_only", "write", "destructive"]
 JsonObject = dict[str, Any]
 
@@ -68,7 +70,9 @@ class ToolExecutor(Protocol):
 class ToolSpec:
     """A tool, ready to be served. Made by the `tool` decorator or by hand.
 
-    `timeout` is in seconds. `idempotent` tools may be called again after a crash; `parameters` is
+    `timeout` is in seconds. `idempotent` tools may be called again after a crash. `retry` is how
+    missions try a failed call again; of a risky tool that is not idempotent only one that was
+    refused as busy, for any other may have taken effect. `parameters` is
     the JSON Schema (2020-12) of the arguments, `return_type` what `function` is declared to return.
     Arguments are validated against the signature of `function`; what a spec made by hand takes as
     `**kwargs` reaches the function unchecked.
@@ -85,6 +89,7 @@ class ToolSpec:
     risk: Risk = "read_only"
     timeout: float = 30.0
     idempotent: bool = False
+    retry: Retry | None = None
 
     def __post_init__(self) -> None:
         if not TOOL_NAME.fullmatch(self.name):

@@ -14,9 +14,10 @@ from pydantic import TypeAdapter
 from ..capabilities import CapabilityRegistry, OrchestratorSpec
 from ..chat.text import MAX_ID, checked
 from ..clock import SECOND, Micros, now
-from ..errors import MissionError
+from ..errors import MissionError, QuotaExceeded
 from ..events.event import NewEvent
 from ..identity import new_id
+from ..retry import Again, Retry, persist
 from ..runtime import MissionRuntime
 from ..storage.persistence import Persistence, Transaction
 from .appeals import Appeals
@@ -108,6 +109,8 @@ class Run:
         streamed: bool = False,
         tell: Tell | None = None,
         permit: Permit | None = None,
+        retry: Retry | None = None,
+        again: Again | None = None,
     ) -> Any:
         """Do a step, or give what an earlier run recorded of it.
 
@@ -115,7 +118,8 @@ class Run:
         its call, and one found in doubt after a crash asks for a review. A `streamed` one is
         recorded as started with its first output, so that another attempt can say so. `tell`
         makes the event, or what else is written, with the finished step. `permit` is asked before
-        the first attempt.
+        the first attempt. A failed call is tried again by `retry`, after errors that `again` finds
+        worth it; each attempt takes its `charge`, and where none is left the error stands.
 
         Raises:
             Suspended: the run is being stopped.
@@ -149,7 +153,8 @@ class Run:
                 elif streamed:
                     self.ledger.put(self._storing(record))
                 with branch.inside(f"{kind} '{name}'"):
-                    value = await self._call(record, adapter, call)
+                    work = self._retried(record, call, charge, retry, again)
+                    value = await self._call(record, adapter, work)
             else:
                 record.status = "completed"  # as the review says, and without an output
             await self.ledger.commit(self._storing(record), *([tell(record)] if tell else []))
@@ -185,13 +190,40 @@ class Run:
         events = [tell(record)] if tell and not finished else []
         await self.ledger.commit(self._storing(record), *events)
 
-    async def _call(self, record: Record, adapter: TypeAdapter[Any], call: Call) -> Any:
+    def _retried(
+        self,
+        record: Record,
+        call: Call,
+        charge: tuple[str, ...],
+        retry: Retry | None,
+        again: Again | None,
+    ) -> Awaitable[Done]:
+        async def attempt() -> Done:
+            return await call(record.key, record.attempt)
+
+        def after(error: Exception) -> bool | float:
+            if retry is None or record.attempt >= retry.attempts:
+                return False
+            pause = isinstance(error, retry.on) and (again is None or again(error))
+            if pause is False:
+                return False
+            try:
+                self.meter.charge("steps", *charge)
+            except QuotaExceeded:
+                return False
+            record.attempt += 1
+            self.ledger.put(self._storing(record))  # a later run goes on counting
+            return pause
+
+        return attempt() if retry is None else persist(attempt, retry, after)
+
+    async def _call(self, record: Record, adapter: TypeAdapter[Any], work: Awaitable[Done]) -> Any:
         """What it gave, as a replay will see it."""
         task = asyncio.current_task()
         began = time.monotonic()
         value = None
         try:
-            done = await call(record.key, record.attempt)
+            done = await work
             output = encode(record.name, adapter, done.value)
             value = decode(record.name, adapter, output)
             record.output, record.status = output, "completed"

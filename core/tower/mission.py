@@ -20,6 +20,7 @@ from ..clock import SECOND, now
 from ..errors import InvalidInput
 from ..events.event import NewEvent
 from ..llm.provider import LLMMessage
+from ..retry import Retry
 from .branches import Branch, current_branch, within
 from .codec import adapter_of, declared_return, plain
 from .effects import ANY, Done, Run, join
@@ -124,9 +125,16 @@ class Mission:
             raise Declined(f"the user stopped the work at: {text}")
 
     async def step(
-        self, name: str, fn: Callable[..., Awaitable[T] | T], *args: Any, **kwargs: Any
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[T] | T],
+        *args: Any,
+        retry: Retry | None = None,
+        **kwargs: Any,
     ) -> T:
         """Run `fn` once and journal what it gives, encoded by its declared return type.
+
+        With `retry`, a failure is tried again, and the last one counts.
 
         A sync function runs in a thread; when the process is cancelled the thread is abandoned.
 
@@ -143,7 +151,8 @@ class Mission:
             value = await self._run.runtime.threads.run(lambda: fn(*args, **kwargs), timeout=None)
             return Done(await value if isinstance(value, Awaitable) else value)
 
-        return cast(T, await self._run.perform("step", name, [args, kwargs], adapter, call))
+        inputs = [args, kwargs]
+        return cast(T, await self._run.perform("step", name, inputs, adapter, call, retry=retry))
 
     async def spawn(
         self,

@@ -12,11 +12,21 @@ from ..chat.text import storable
 from ..errors import LLMError
 from ..events.event import NewEvent
 from ..llm.provider import LLMMessage, LLMRequest, LLMUsage
+from ..retry import Retry
 from .effects import TEXT, Done, Run
 from .journal import Record
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English; providers count exactly, afterwards
 TIMEOUT_SECONDS = 120.0
+LONGEST_PAUSE = 30.0  # seconds before another try; a provider that asks for more gets none
+
+
+def _again(error: Exception) -> bool | float:
+    if not isinstance(error, LLMError) or error.kind not in ("unavailable", "rate_limited"):
+        return False
+    if error.retry_after is None:
+        return True
+    return error.retry_after if error.retry_after <= LONGEST_PAUSE else False
 
 
 class LLM:
@@ -79,6 +89,8 @@ class LLM:
             charge=("llm_calls",),
             streamed=streamed,
             tell=tell,
+            retry=Retry(run.runtime.settings.llm_attempts, 1.0, LONGEST_PAUSE, (LLMError,)),
+            again=_again,
         )
         return Reply(text)
 

@@ -23,6 +23,8 @@ from .process import InterruptKind
 SHOWN = 500  # characters of all arguments, in events
 SHOWN_VALUE = 300  # and of one of them, in a question
 MOST = 20  # arguments in a question
+UNCERTAIN = (ToolStatus.ERROR, ToolStatus.TIMEOUT, ToolStatus.CANCELLED)
+"""How a call ends that may have taken effect all the same."""
 
 
 class Tools:
@@ -84,6 +86,8 @@ class Tools:
             charge=("tool_calls",),
             risky=risky,
             tell=tell,
+            retry=None if spec is None else spec.retry,
+            again=partial(_again, risky),
             permit=None if spec is None else partial(self._permit, spec, arguments),
         )
 
@@ -110,6 +114,12 @@ class Tools:
             user=run.process.user_id,
             capability=run.process.capability,
         )
+
+
+def _again(risky: bool, error: Exception) -> bool:
+    if not isinstance(error, ToolFailed):
+        return False
+    return error.status == ToolStatus.BUSY or (error.status in UNCERTAIN and not risky)
 
 
 def _may_i(spec: ToolSpec, arguments: dict[str, Any]) -> Question:
