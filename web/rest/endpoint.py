@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -53,7 +53,8 @@ class Endpoint(Generic[P, B]):
 
     `answer` is the type that the result of `handle` is made into, None where there is no body, or
     where `handle` makes the response, of the media types `media`. `fails` are the statuses, beside
-    those that any operation has, with which it refuses.
+    those that any operation has, with which it refuses. `once` says that it heeds the header
+    `Idempotency-Key`.
     """
 
     method: str
@@ -65,7 +66,7 @@ class Endpoint(Generic[P, B]):
     status: int = 200
     fails: tuple[int, ...] = ()
     media: tuple[str, ...] = (JSON,)
-    tag: str = field(default="")
+    once: bool = False
 
     @property
     def has_body(self) -> bool:

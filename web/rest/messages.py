@@ -65,11 +65,10 @@ endpoints = (
         OfUser,
         MessageSend,
         MessageSendResponse,
-        fails=(400, 404, 409, 429, 503),
+        fails=(404, 409, 429),
+        once=True,
     ),
-    Endpoint(
-        "PATCH", MESSAGE, edit_message, OfMessage, MessageEdit, MessageResponse, fails=(400, 404)
-    ),
+    Endpoint("PATCH", MESSAGE, edit_message, OfMessage, MessageEdit, MessageResponse, fails=(404,)),
     Endpoint("DELETE", MESSAGE, delete_message, DeleteMessage, Nothing, None, 204, fails=(404,)),
     Endpoint("GET", "/api/v1/chat/search", search, Search, Nothing, list[SearchResult]),
 )

@@ -132,7 +132,8 @@ endpoints = (
         Nothing,
         SubmitRequest,
         SubmitRequestResponse,
-        fails=(400, 404, 409, 429, 503),
+        fails=(404, 409, 429),
+        once=True,
     ),
     Endpoint(
         "POST",
@@ -141,7 +142,7 @@ endpoints = (
         Nothing,
         ConfirmationSubmit,
         SubmitRequestResponse,
-        fails=(400, 404, 409, 503),
+        fails=(404, 409),
     ),
     Endpoint(
         "POST",
@@ -150,7 +151,7 @@ endpoints = (
         Nothing,
         ClarificationSubmit,
         SubmitRequestResponse,
-        fails=(400, 404, 409, 503),
+        fails=(404, 409),
     ),
     Endpoint(
         "GET",
@@ -161,5 +162,5 @@ endpoints = (
         RequestStatus,
         fails=(404,),
     ),
-    Endpoint("GET", f"{API}/metrics", metrics, Nothing, Nothing, MetricsResponse, fails=(503,)),
+    Endpoint("GET", f"{API}/metrics", metrics, Nothing, Nothing, MetricsResponse),
 )

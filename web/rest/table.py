@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import messages, requests, sessions
+from . import governance, messages, requests, sessions
 from .endpoint import Endpoint, routes_of
+from .reference import reference
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *sessions.endpoints,
     *messages.endpoints,
     *requests.endpoints,
+    *governance.endpoints,
 )
 
-routes = routes_of(ENDPOINTS)
+routes = [*routes_of(ENDPOINTS), *reference(ENDPOINTS)]

@@ -1,0 +1,105 @@
+"""Governance: how the tools are doing. Thin for now.
+
+Tools are judged by the journal. There are no circuit breakers yet, so the dashboard calls them
+disabled and every circuit closed; agents are the capabilities that are served.
+"""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from ...core.chat.text import MAX_ID
+from ...core.node import Node
+from ...core.tools.health import HealthSummary, ToolHealth, ToolHealthService
+from .dashboard import MEMORY_LAYERS, page
+from .endpoint import JSON, Call, Endpoint, Nothing
+from .models import (
+    DashboardAgent,
+    DashboardConfig,
+    DashboardMemoryLayer,
+    DashboardResponse,
+    DashboardTool,
+    HealthSummaryResponse,
+    ToolHealthResponse,
+)
+from .parameters import Dashboard, OfTool
+
+GOVERNANCE = "/api/v1/governance"
+HTML = "text/html"
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+async def health(call: Call[Nothing, Nothing]) -> HealthSummary:
+    """All tools over the last 24 hours, and the slowest calls."""
+    return await _service(call.node).summary()
+
+
+async def tool_health(call: Call[OfTool, Nothing]) -> ToolHealth:
+    """One tool; one that nobody knows is `unknown`, not an error."""
+    name = call.params.tool_name[:MAX_ID].replace("\x00", "\ufffd")
+    return await _service(call.node).tool(name, call.params.period_hours)
+
+
+async def dashboard(call: Call[Dashboard, Nothing]) -> Response:
+    """A page for people; JSON for whoever accepts that and no HTML."""
+    summary = await _service(call.node).summary()
+    accept = call.request.headers.get("accept", "")
+    if JSON in accept and HTML not in accept:
+        return Response(_for_programs(call.node, summary).model_dump_json(), media_type=JSON)
+    headers = {"Content-Security-Policy": PAGE_POLICY}
+    return Response(page(summary), media_type=HTML, headers=headers)
+
+
+def _for_programs(node: Node, summary: HealthSummary) -> DashboardResponse:
+    settings = node.runtime.settings
+    return DashboardResponse(
+        tools=[
+            DashboardTool.model_validate(
+                {
+                    "tool_name": tool.tool_name,
+                    "status": tool.status,
+                    "success_rate": tool.success_rate,
+                    "avg_latency_ms": tool.avg_latency_ms,
+                    "circuit_state": "closed",
+                    "last_used": tool.last_used,
+                }
+            )
+            for tool in summary.tools
+        ],
+        agents=[
+            DashboardAgent(
+                name=spec.name, description=spec.description, status="active", layer="capability"
+            )
+            for spec in node.capabilities
+        ],
+        memory_layers=[
+            DashboardMemoryLayer(name=name, description=what, status=status, backend=backend)
+            for name, what, status, backend in MEMORY_LAYERS
+        ],
+        config=DashboardConfig(
+            llm_provider=node.runtime.provider_name,
+            database_backend="postgresql" if settings.database_url else "sqlite",
+            log_level=settings.log_level,
+        ),
+    )
+
+
+def _service(node: Node) -> ToolHealthService:
+    return ToolHealthService(node.database, node.runtime.tool_registry)
+
+
+endpoints = (
+    Endpoint("GET", f"{GOVERNANCE}/health", health, Nothing, Nothing, HealthSummaryResponse),
+    Endpoint(
+        "GET", f"{GOVERNANCE}/tools/{{tool_name}}", tool_health, OfTool, Nothing, ToolHealthResponse
+    ),
+    Endpoint(
+        "GET",
+        f"{GOVERNANCE}/dashboard",
+        dashboard,
+        Dashboard,
+        Nothing,
+        DashboardResponse,
+        media=(JSON, HTML),
+    ),
+)

@@ -1,0 +1,98 @@
+"""`/openapi.json` and `/docs`: the API's description, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from html import escape
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from .endpoint import JSON, Endpoint
+from .openapi import Document, describe
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "summary{cursor:pointer;padding:.3rem 0}code,pre{font:14px/1.4 ui-monospace,monospace}"
+    "pre{overflow:auto;padding:.5rem 1rem;border:1px solid #8888;border-radius:.5rem}"
+    "td,th{text-align:left;padding:.1rem .8rem .1rem 0;vertical-align:top}"
+)
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def reference(operations: Iterable[Endpoint[Any, Any]]) -> list[Route]:
+    """Two routes. Both answers are made once, when the first is asked for."""
+    operations = tuple(operations)
+
+    @cache
+    def document() -> Document:
+        return describe(operations)
+
+    @cache
+    def page() -> str:
+        return _page(document())
+
+    async def openapi(_request: Request) -> Response:
+        return Response(orjson.dumps(document()), media_type=JSON)
+
+    async def docs(_request: Request) -> Response:
+        headers = {"Content-Security-Policy": _POLICY}
+        return Response(page(), media_type="text/html", headers=headers)
+
+    return [Route("/openapi.json", openapi), Route("/docs", docs)]
+
+
+def _page(document: Document) -> str:
+    info = document["info"]
+    operations = [
+        _operation(method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    schemas = [_schema(name, schema) for name, schema in document["components"]["schemas"].items()]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style></head><body>"
+        f"<h1>{escape(info['title'])} API {escape(info['version'])}</h1>"
+        f"<p>{escape(info['description'])} For programs: "
+        '<a href="/openapi.json">openapi.json</a>.</p>'
+        f"<h2>Operations</h2>{''.join(operations)}<h2>Schemas</h2>{''.join(schemas)}"
+        "</body></html>"
+    )
+
+
+def _operation(method: str, path: str, operation: Document) -> str:
+    parameters = "".join(
+        f"<tr><td><code>{escape(each['name'])}</code></td><td>{escape(each['in'])}</td>"
+        f"<td>{'required' if each['required'] else ''}</td>"
+        f"<td><code>{_json(each['schema'])}</code></td></tr>"
+        for each in operation["parameters"]
+    )
+    body = operation.get("requestBody", {}).get("content", {}).get(JSON, {}).get("schema")
+    answers = "".join(
+        f"<tr><td>{escape(status)}</td><td>{escape(answer['description'])}</td>"
+        f"<td><code>{_json({k: v['schema'] for k, v in answer.get('content', {}).items()})}</code>"
+        "</td></tr>"
+        for status, answer in operation["responses"].items()
+    )
+    more = escape(operation.get("description", ""))
+    return (
+        f"<details><summary><code>{escape(method)} {escape(path)}</code>"
+        f" {escape(operation['summary'])}</summary><p>{more}</p>"
+        + (f"<table>{parameters}</table>" if parameters else "")
+        + (f"<p>Body: <code>{_json(body)}</code></p>" if body else "")
+        + f"<table>{answers}</table></details>"
+    )
+
+
+def _schema(name: str, schema: Document) -> str:
+    text = escape(orjson.dumps(schema, option=orjson.OPT_INDENT_2).decode())
+    return f"<details><summary><code>{escape(name)}</code></summary><pre>{text}</pre></details>"
+
+
+def _json(value: object) -> str:
+    return escape(orjson.dumps(value).decode())
