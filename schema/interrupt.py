@@ -9,10 +9,12 @@ import strawberry
 
 from ..core.tower.process import Interrupt as InterruptRecord
 from ..core.tower.process import InterruptKind, InterruptStatus
-from .arguments import First, page_size
+from .arguments import After, First, cursor, page_size
 from .context import Info
 from .fields import field
-from .node import Node, global_id, key_of
+from .node import Node, global_id
+from .pagination import Connection
+from .scalars import JSON
 
 if TYPE_CHECKING:
     from .process import Process
@@ -40,6 +42,11 @@ class Interrupt(Node):
     options: list[str] = strawberry.field(
         description="Answers to choose from; for a clarification they are only suggestions."
     )
+    data: JSON | None = strawberry.field(
+        description="What the question is about, for clients that show more than its text. A tool:"
+        " `tool`, `risk`, `arguments`. A limit: `resource`, `used`, `limit`, `extend_by`. A"
+        " failure: `failure`. Null where the text says all."
+    )
     answer: str | None = strawberry.field(description="The accepted answer; null while pending.")
     pid: str = strawberry.field(description="`Process.pid` of the process that waits.")
     session_id: str = strawberry.field(description="`Session.sessionId` of its session.")
@@ -65,6 +72,7 @@ class Interrupt(Node):
             status=record.status,
             question=record.question,
             options=list(record.options),
+            data=None if record.data is None else JSON(record.data),
             answer=record.answer,
             pid=record.pid,
             session_id=record.session_id,
@@ -79,25 +87,22 @@ class Interrupt(Node):
         return cls.of(await context.node.tower.get_interrupt(context.caller, key))
 
 
-AfterInterrupt = Annotated[
-    strawberry.ID | None,
-    strawberry.argument(
-        description="`Interrupt.id` or `Interrupt.interruptId` of the last one already seen, which"
-        " may have been answered since; null for the beginning."
-    ),
-]
-
-
 @strawberry.type
 class InterruptQueries:
-    @field("Questions to the caller that wait for an answer, oldest first.")
+    @field(
+        "Questions to the caller: those that wait for an answer oldest first, others newest first."
+    )
     async def interrupts(
-        self, info: Info, first: First = 50, after: AfterInterrupt = None
-    ) -> list[Interrupt]:
+        self,
+        info: Info,
+        status: Annotated[
+            InterruptStatus, strawberry.argument(description="Only those in this status.")
+        ] = InterruptStatus.PENDING,
+        first: First = 50,
+        after: After = None,
+    ) -> Connection[Interrupt]:
         context = info.context
-        found = await context.node.tower.pending_interrupts(
-            context.caller,
-            first=page_size(first),
-            after=None if after is None else key_of(after, "Interrupt"),
+        page = await context.node.tower.list_interrupts(
+            context.caller, status, first=page_size(first), after=cursor(after)
         )
-        return [Interrupt.of(record) for record in found]
+        return Connection.of(page, Interrupt.of)

@@ -149,6 +149,19 @@ class ProcessStore:
         )
         return interrupt_from(row) if row else None
 
+    async def list_interrupts(
+        self, user_id: str, status: InterruptStatus, first: int, after: str | None
+    ) -> Page[Interrupt]:
+        """Open ones oldest first, others newest first."""
+        is_open = status is InterruptStatus.PENDING
+        (last,) = decode_cursor(after, str) if after is not None else ("" if is_open else LAST_PID,)
+        following = "i.id > ? ORDER BY i.id" if is_open else "i.id < ? ORDER BY i.id DESC"
+        rows = await self._persistence.fetch_all(
+            f"{_INTERRUPTS}i.user_id = ? AND i.status = ? AND {following} LIMIT ?",
+            (user_id, status, last, limited(first)),
+        )
+        return page(rows, first, interrupt_from, lambda row: (row["id"],))
+
     async def pending(self, user_id: str, first: int, after: str | None = None) -> list[Interrupt]:
         """Open questions to this user, oldest first; those asked after the question `after`."""
         rows = await self._persistence.fetch_all(

@@ -9,7 +9,7 @@ from ..errors import NotFound
 from ..identity import Caller
 from ..storage.persistence import Persistence
 from .metrics import TowerMetrics, read_metrics
-from .process import Interrupt, ProcessControlBlock, Step
+from .process import Interrupt, InterruptStatus, ProcessControlBlock, Step
 from .store import ProcessStore
 from .timeline import list_steps
 
@@ -80,6 +80,17 @@ class Views:
         if interrupt is None:
             raise NotFound("interrupt", interrupt_id)
         return interrupt
+
+    async def list_interrupts(
+        self,
+        caller: Caller,
+        status: InterruptStatus = InterruptStatus.PENDING,
+        *,
+        first: int = 50,
+        after: str | None = None,
+    ) -> Page[Interrupt]:
+        """Questions to the caller in this status: open ones oldest first, others newest first."""
+        return await self._store.list_interrupts(caller.user_id, status, first, after)
 
     async def pending_interrupts(
         self, caller: Caller, *, first: int = 50, after: str | None = None

@@ -161,6 +161,22 @@ def test_the_question_of_a_child_is_answered_later(shared: Cli) -> None:
     assert (later.returncode, later.stdout) == (0, "About setup.\n")
 
 
+def test_open_questions_are_listed_until_they_are_answered(shared: Cli) -> None:
+    as_zoe = ("--user", "zoe")
+    assert "no question waits" in shared.run("questions", *as_zoe).stderr
+    asked = shared.run("ask", "go", "--capability", "erase", *as_zoe)
+    found = re.search(r"mission answer (\S+)", asked.stderr)
+    assert found
+    listed = shared.run("questions", *as_zoe)
+    assert (listed.returncode, listed.stdout.splitlines()) == (
+        0,
+        [f"{found[1]} (confirmation)", "? Erase everything?", "  1. yes", "  2. no"],
+    )
+    assert "--user zoe" in listed.stderr
+    assert shared.run("answer", found[1], "n", *as_zoe).returncode == 0
+    assert shared.run("questions", *as_zoe).stdout == ""
+
+
 def test_the_end_of_input_leaves_the_question_open(shared: Cli) -> None:
     with shared.at_terminal("ask", "help", "--capability", "guess") as terminal:
         terminal.read_until("answer (a number or a text): ")

@@ -65,7 +65,7 @@ def test_fragments_count_wherever_they_are_spread(schema: MissionSchema) -> None
         ("{ sessions(first: 10) { nodes { id } } }", 1 + 10 * 2),
         ("{ sessions { nodes { id } } }", 1 + 50 * 2),
         ("query($n: Int = 7) { sessions(first: $n) { nodes { id } } }", 1 + 7 * 2),
-        ("{ interrupts(first: 3) { id kind } }", 1 + 3 * 2),
+        ("{ interrupts(first: 3) { nodes { id kind } } }", 1 + 3 * 3),
         ("{ capabilities { name } }", 1 + 10),
         ("{ sessions(first: 2) { nodes { messages(first: 3) { nodes { id } } } } }", 17),
         ("{ sessions(first: 999999) { nodes { id } } }", 1 + 200 * 2),

@@ -190,8 +190,8 @@ async def test_a_clarification_is_asked_and_answered(client: Client) -> None:
     [interrupt] = process["interrupts"]
     assert (process["state"], interrupt["kind"]) == ("WAITING", "CLARIFICATION")
     assert interrupt["question"] == "Which topic do you mean?"
-    pending = await client.data("{ interrupts { id interruptId process { pid } } }")
-    assert pending["interrupts"] == [
+    pending = await client.data("{ interrupts { nodes { id interruptId process { pid } } } }")
+    assert pending["interrupts"]["nodes"] == [
         {
             "id": interrupt["id"],
             "interruptId": interrupt["interruptId"],
@@ -205,7 +205,7 @@ async def test_a_clarification_is_asked_and_answered(client: Client) -> None:
         "process": {"state": "TERMINATED", "outcome": "COMPLETED", "interrupts": []},
         "reply": {"content": "You mean: billing"},
     }
-    assert (await client.data("{ interrupts { id } }"))["interrupts"] == []
+    assert (await client.data("{ interrupts { nodes { id } } }"))["interrupts"]["nodes"] == []
 
 
 async def test_an_answered_question_keeps_its_answer_and_takes_no_other(client: Client) -> None:
@@ -311,12 +311,13 @@ async def test_open_questions_are_read_page_by_page(client: Client) -> None:
     for _ in range(5):
         [interrupt] = (await client.send("/clarify"))["process"]["interrupts"]
         asked.append(interrupt["interruptId"])
-    query = "query I($after: ID) { interrupts(first: 2, after: $after) { id interruptId } }"
+    query = """query I($after: String) { interrupts(first: 2, after: $after) {
+        nodes { id interruptId } pageInfo { hasNextPage endCursor } } }"""
     found: list[str] = []
     after: str | None = None
-    while page := (await client.data(query, after=after))["interrupts"]:
+    while page := (await client.data(query, after=after))["interrupts"]["nodes"]:
         found += [interrupt["interruptId"] for interrupt in page]
-        after = page[-1]["id"]
+        after = (await client.data(query, after=after))["interrupts"]["pageInfo"]["endCursor"]
         await answer(client, page[-1]["id"], "billing")
     assert found == asked
     assert (await client.error(query, after=""))["extensions"] == {"code": "NOT_FOUND"}

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ...core.errors import MissionError
-from .ask import answer, ask
+from .ask import answer, ask, questions
 from .cleanup import cleanup
 from .demo import demo
 from .plugins import plugins
@@ -45,7 +45,7 @@ def _app() -> typer.Typer:
         help="Runs pip-installable capabilities: journaled, resumable, bounded.",
     )
     app.callback()(_options)
-    for command in (demo, serve, ask, answer, cleanup):
+    for command in (demo, serve, ask, questions, answer, cleanup):
         app.command()(command)
     app.add_typer(plugins, name="plugins")
     app.add_typer(token, name="token")

@@ -1,4 +1,4 @@
-"""`mission ask` and `mission answer`: talk to the server that runs on a data folder."""
+"""`mission ask`, `questions` and `answer`: talk to the server that runs on a data folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Data, Url, User
+from .options import Data, Url, User, answer_command
 
 if TYPE_CHECKING:
     from .client import Client
     from .conversation import Conversation
+    from .terminal import Terminal
 
 
 def ask(
@@ -41,7 +42,7 @@ def ask(
 
 def answer(
     interrupt: Annotated[str, typer.Argument(metavar="INTERRUPT_ID", help="The open question.")],
-    text: Annotated[str, typer.Argument(help="The answer; y or n for a confirmation.")],
+    text: Annotated[str, typer.Argument(help="The answer; one of its options where it has some.")],
     user: User = None,
     data: Data = None,
     url: Url = None,
@@ -54,6 +55,33 @@ def answer(
     client = _client(url, data, user)
     conversation = Conversation(client, Terminal(), _given(url=url, data=data, user=user))
     raise typer.Exit(run_stoppable(_answer(client, conversation, interrupt, text), INTERRUPTED))
+
+
+def questions(user: User = None, data: Data = None, url: Url = None) -> None:
+    """List the questions that wait for an answer, oldest first."""
+    from ..signals import run_stoppable
+    from .conversation import INTERRUPTED
+    from .terminal import Terminal
+
+    options = _given(url=url, data=data, user=user)
+    listing = _list(_client(url, data, user), Terminal(), options)
+    raise typer.Exit(run_stoppable(listing, INTERRUPTED))
+
+
+async def _list(client: Client, terminal: Terminal, options: list[str]) -> int:
+    from .questions import open_questions
+
+    found = False
+    async for question in open_questions(client):
+        found = True
+        kind = question.kind.replace("_", " ")
+        lines = [f"{question.id} ({kind})", f"? {question.text}", *question.choices]
+        terminal.result("\n".join(lines))
+    if found:
+        terminal.tell(f"answer one with: {answer_command('INTERRUPT_ID', options)}")
+    else:
+        terminal.tell("no question waits for an answer")
+    return 0
 
 
 async def _answer(client: Client, conversation: Conversation, id: str, text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
@@ -12,6 +11,7 @@ from ...core.errors import MissionError
 from ...core.identity import new_id
 from .client import Client, Refused
 from .documents import CANCEL, EVENTS, PROCESS, SEND
+from .options import answer_command
 from .progress import Progress
 from .questions import BadAnswer, NoLongerOpen, Question, send_answer
 from .terminal import Terminal
@@ -104,8 +104,7 @@ class Conversation:
         return self._left_open(question)
 
     def _left_open(self, question: Question) -> bool:
-        command = " ".join(["mission", "answer", question.id, '"..."', shlex.join(self._options)])
-        self._terminal.tell(f"answer it with: {command.rstrip()}")
+        self._terminal.tell(f"answer it with: {answer_command(question.id, self._options)}")
         return False
 
     async def _ended(self, pid: str) -> int:

@@ -26,6 +26,15 @@ INTERRUPT = """
 query Interrupt($id: ID!) { node(id: $id) { ... on Interrupt { interruptId } } }
 """
 
+QUESTIONS = """
+query Questions($after: String) {
+  interrupts(after: $after) {
+    nodes { interruptId kind question options expiresAt sessionId }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+
 CANCEL = """
 mutation Cancel($input: CancelProcessInput!) {
   result: cancelProcess(input: $input) {

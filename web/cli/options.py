@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,3 +19,9 @@ Insecure = Annotated[
 ]
 Url = Annotated[str | None, typer.Option(help="A server elsewhere, such as http://127.0.0.1:8000.")]
 User = Annotated[str | None, typer.Option(help="User to ask as.")]
+
+
+def answer_command(interrupt_id: str, options: Sequence[str]) -> str:
+    """What to type to answer a question; `options` lead to the same server as the same user."""
+    words = ["mission", "answer", interrupt_id, '"..."', shlex.join(options)]
+    return " ".join(words).rstrip()

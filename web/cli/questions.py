@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 from .client import Client, Refused
-from .documents import ANSWER, INTERRUPT
+from .documents import ANSWER, INTERRUPT, QUESTIONS
 from .terminal import Terminal
 
 YES = ("y", "yes")
@@ -44,10 +45,21 @@ class Question:
             tuple(payload.get("options") or ()),
         )
 
+    @classmethod
+    def of_node(cls, node: dict[str, Any]) -> Question:
+        """From an `Interrupt` of the schema."""
+        kind, options = node["kind"].lower(), tuple(node["options"])
+        return cls(node["interruptId"], kind, node["question"], options)
+
+    @property
+    def choices(self) -> list[str]:
+        """A line for each option."""
+        return [f"  {number}. {option}" for number, option in enumerate(self.options, 1)]
+
     def show(self, terminal: Terminal) -> None:
         terminal.tell(f"? {self.text}", style="bold")
-        for number, option in enumerate(self.options, 1):
-            terminal.tell(f"  {number}. {option}", style="none")
+        for choice in self.choices:
+            terminal.tell(choice, style="none")
 
     async def ask(self, terminal: Terminal) -> str | None:
         """The answer, as the server takes it; None when the person ends the input."""
@@ -73,6 +85,18 @@ class Question:
         if typed.isdecimal() and 1 <= int(typed) <= len(self.options):
             return self.options[int(typed) - 1]
         return typed
+
+
+async def open_questions(client: Client) -> AsyncIterator[Question]:
+    """Every question that waits for the caller, oldest first."""
+    after: str | None = None
+    while True:
+        page = (await client.execute(QUESTIONS, {"after": after}))["interrupts"]
+        for node in page["nodes"]:
+            yield Question.of_node(node)
+        if not page["pageInfo"]["hasNextPage"]:
+            return
+        after = page["pageInfo"]["endCursor"]
 
 
 async def own_id(client: Client, id: str) -> str:

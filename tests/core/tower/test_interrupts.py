@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 
 import pytest
 
+from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import Conflict, InvalidInput, NotFound
 from mission_system.core.identity import Caller
 from mission_system.core.tools.decorator import tool
@@ -140,6 +142,76 @@ async def test_two_questions_at_once_are_answered_in_any_order(start_node, send,
     assert [i.question for i in process.interrupts] == ["left?"]
     process = await node.tower.resume_request(ann, questions["left?"], "L", wait=10)
     assert process.reply == "L R"
+
+
+async def ten(mission: Mission) -> str:
+    return " ".join(await mission.gather(*(mission.clarify(f"{n}?") for n in range(10))))
+
+
+async def test_ten_questions_at_once_are_answered_in_any_order_across_restarts(
+    start_node, send, ann
+) -> None:
+    node = await start_node(ten)
+    process = await send(node)
+    assert [each.question for each in process.interrupts] == [f"{n}?" for n in range(10)]
+    questions = {each.question: each.id for each in process.interrupts}
+    for count, number in enumerate((7, 0, 9, 3, 1, 8, 2, 6, 5, 4), 1):
+        if count in (2, 5, 9):
+            await node.stop()
+            node = await start_node(ten)
+        id = questions[f"{number}?"]
+        process = await node.tower.resume_request(ann, id, f"<{number}>", wait=10)
+        assert len(process.interrupts) == 10 - count
+    assert process.reply == " ".join(f"<{number}>" for number in range(10))
+
+
+async def test_answer_reaches_the_version_that_asked(start_node, send, ann) -> None:
+    async def first(mission: Mission) -> str:
+        return f"first {await mission.clarify('?')}"
+
+    async def second(mission: Mission) -> str:
+        return "second"
+
+    node = await start_node(OrchestratorSpec("work", first))
+    process = await send(node)
+    await node.stop()
+    upgraded = await start_node(
+        OrchestratorSpec("work", second, version=2), OrchestratorSpec("work", first)
+    )
+    process = await upgraded.tower.resume_request(ann, process.pending.id, "answer", wait=10)
+    assert (process.version, process.reply) == (1, "first answer")
+    assert (await send(upgraded)).reply == "second"
+
+
+async def test_nothing_of_a_waiting_process_is_kept_in_memory(start_node, send) -> None:
+    """What a run is made of, and what its orchestrator holds, goes with the run."""
+    kept: list[weakref.ref[object]] = []
+
+    class Heavy:
+        pass
+
+    async def asks_with_baggage(mission: Mission) -> str:
+        heavy = Heavy()
+        async with mission.stage("ask"):
+            await mission.step("before", lambda: None)
+            task = asyncio.current_task()
+            assert task is not None
+            run = mission._run
+            parts = (heavy, mission, mission.tools, run, run.journal, run.ledger, run.meter, task)
+            kept.extend(weakref.ref(part) for part in parts)
+            del run, task, parts
+            answers = await mission.gather(mission.clarify("a?"), mission.confirm("b?"))
+        return f"{answers} {heavy}"
+
+    node = await start_node(asks_with_baggage)
+    for _ in range(3):
+        assert (await send(node)).state is ProcessState.WAITING
+    async with asyncio.timeout(20):
+        while node.tower.depth != (0, 0):
+            await asyncio.sleep(0.01)
+    gc.collect()
+    assert len(kept) == 24
+    assert [ref() for ref in kept if ref() is not None] == []
 
 
 async def test_two_answers_at_the_same_time_resume_the_process_once(start_node, send, ann) -> None:
