@@ -60,7 +60,7 @@ class ControlTower(Views):
         self._capabilities = capabilities
         self._chat = chat
         self._watchers = Watchers()
-        self._expiry = Expiry(self._store, self._end_unanswered)
+        self._expiry = Expiry(self._interrupts, self._end_unanswered)
         told, notice = self._watchers.tell, self._expiry.notice
         self._runner = Runner(runtime, capabilities, chat, events, told, notice, self._torn_down)
         self._transitions = Transitions(runtime, chat, events)

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from ..clock import SECOND, Micros, now
+from .interrupt_store import InterruptStore
 from .process import Interrupt
-from .store import ProcessStore
 
 POLL_SECONDS = 30.0  # the last net: a failed round, or a question that another node raised
 BATCH = 500
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 class Expiry:
     """Rounds of expiry, each as soon as the next question is due. `end` ends one question."""
 
-    def __init__(self, store: ProcessStore, end: Callable[[Interrupt], Awaitable[None]]) -> None:
+    def __init__(self, store: InterruptStore, end: Callable[[Interrupt], Awaitable[None]]) -> None:
         self._store = store
         self._end = end
         self._sooner = asyncio.Event()

@@ -14,11 +14,10 @@ from ..clock import SECOND, Micros, from_datetime, maybe_datetime, to_datetime
 from ..events.event import NewEvent
 from ..storage.persistence import Persistence, Row, Transaction
 from . import lifecycle
+from .interrupt_store import interrupt_from
 from .process import (
     RETRIABLE,
     Interrupt,
-    InterruptKind,
-    InterruptStatus,
     Outcome,
     ProcessControlBlock,
     ProcessState,
@@ -31,9 +30,6 @@ _PROCESSES = (
     "SELECT p.*, s.public_id, r.content AS reply FROM process p"
     " JOIN session s ON s.id = p.session_id"
     " LEFT JOIN message r ON r.id = p.reply_message_id"
-)
-_INTERRUPTS = (
-    "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id WHERE "
 )
 _BELOW = (
     "WITH RECURSIVE tree(pid) AS (SELECT c.pid FROM process c WHERE c.parent_pid = ?"  # noqa: S608
@@ -51,7 +47,7 @@ LAST_PID = "~"  # sorts after every pid
 
 
 class ProcessStore:
-    """Reads of processes and interrupts, one user's own."""
+    """Reads of processes, one user's own."""
 
     def __init__(self, persistence: Persistence) -> None:
         self._persistence = persistence
@@ -142,52 +138,6 @@ class ProcessStore:
             (ProcessState.BLOCKED, *RETRIABLE),
         )
         return [process_from(row) for row in rows]
-
-    async def find_interrupt(self, user_id: str, interrupt_id: str) -> Interrupt | None:
-        row = await self._persistence.fetch_one(
-            _INTERRUPTS + "i.id = ? AND i.user_id = ?", (interrupt_id, user_id)
-        )
-        return interrupt_from(row) if row else None
-
-    async def list_interrupts(
-        self, user_id: str, status: InterruptStatus, first: int, after: str | None
-    ) -> Page[Interrupt]:
-        """Open ones oldest first, others newest first."""
-        is_open = status is InterruptStatus.PENDING
-        (last,) = decode_cursor(after, str) if after is not None else ("" if is_open else LAST_PID,)
-        following = "i.id > ? ORDER BY i.id" if is_open else "i.id < ? ORDER BY i.id DESC"
-        rows = await self._persistence.fetch_all(
-            f"{_INTERRUPTS}i.user_id = ? AND i.status = ? AND {following} LIMIT ?",
-            (user_id, status, last, limited(first)),
-        )
-        return page(rows, first, interrupt_from, lambda row: (row["id"],))
-
-    async def pending(self, user_id: str, first: int, after: str | None = None) -> list[Interrupt]:
-        """Open questions to this user, oldest first; those asked after the question `after`."""
-        rows = await self._persistence.fetch_all(
-            _INTERRUPTS
-            + "i.user_id = ? AND i.status = 'pending' AND i.id > ? ORDER BY i.id LIMIT ?",
-            (user_id, after or "", limited(first) - 1),
-        )
-        return [interrupt_from(row) for row in rows]
-
-    async def overdue(self, at: Micros, after: str, limit: int) -> list[Interrupt]:
-        """Open questions whose time is up, by id, those that follow the id `after`."""
-        rows = await self._persistence.fetch_all(
-            _INTERRUPTS + "i.status = 'pending' AND i.expires_at <= ? AND i.id > ?"
-            " ORDER BY i.id LIMIT ?",
-            (at, after, limit),
-        )
-        return [interrupt_from(row) for row in rows]
-
-    async def next_expiry(self, at: Micros) -> Micros | None:
-        """When the first question expires that does so after `at`."""
-        row = await self._persistence.fetch_one(
-            "SELECT MIN(expires_at) FROM interrupt WHERE status = 'pending' AND expires_at > ?",
-            (at,),
-        )
-        expiry: Micros | None = row[0] if row else None
-        return expiry
 
     async def _complete(self, rows: Sequence[Row]) -> Sequence[ProcessControlBlock]:
         asking = [row["pid"] for row in rows if row["state"] in ("waiting", "running", "blocked")]
@@ -381,21 +331,4 @@ def process_from(row: Row, interrupts: tuple[Interrupt, ...] = ()) -> ProcessCon
         parent_key=row["parent_key"],
         depth=row["depth"],
         interrupts=interrupts,
-    )
-
-
-def interrupt_from(row: Row) -> Interrupt:
-    return Interrupt(
-        id=row["id"],
-        pid=row["process_id"],
-        session_id=row["public_id"],
-        kind=InterruptKind(row["kind"]),
-        status=InterruptStatus(row["status"]),
-        question=row["question"],
-        options=tuple(orjson.loads(row["options"])),
-        data=orjson.loads(row["data"]) if row["data"] else None,
-        answer=row["answer"],
-        created_at=to_datetime(row["created_at"]),
-        expires_at=maybe_datetime(row["expires_at"]),
-        resolved_at=maybe_datetime(row["resolved_at"]),
     )

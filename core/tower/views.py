@@ -8,6 +8,7 @@ from ..chat.records import Page
 from ..errors import NotFound
 from ..identity import Caller
 from ..storage.persistence import Persistence
+from .interrupt_store import InterruptStore
 from .metrics import TowerMetrics, read_metrics
 from .process import Interrupt, InterruptStatus, ProcessControlBlock, Step
 from .store import ProcessStore
@@ -20,6 +21,7 @@ class Views:
     def __init__(self, persistence: Persistence) -> None:
         self._persistence = persistence
         self._store = ProcessStore(persistence)
+        self._interrupts = InterruptStore(persistence)
 
     async def get(self, caller: Caller, pid: str) -> ProcessControlBlock:
         """By pid or request id."""
@@ -76,7 +78,7 @@ class Views:
 
     async def get_interrupt(self, caller: Caller, interrupt_id: str) -> Interrupt:
         """A question to the caller, open or not."""
-        interrupt = await self._store.find_interrupt(caller.user_id, interrupt_id)
+        interrupt = await self._interrupts.find(caller.user_id, interrupt_id)
         if interrupt is None:
             raise NotFound("interrupt", interrupt_id)
         return interrupt
@@ -90,11 +92,11 @@ class Views:
         after: str | None = None,
     ) -> Page[Interrupt]:
         """Questions to the caller in this status: open ones oldest first, others newest first."""
-        return await self._store.list_interrupts(caller.user_id, status, first, after)
+        return await self._interrupts.list_by_status(caller.user_id, status, first, after)
 
     async def pending_interrupts(
         self, caller: Caller, *, first: int = 50, after: str | None = None
     ) -> list[Interrupt]:
         """Questions that wait for the caller, oldest first; those asked after the one of the id
         `after`, which itself may have been answered since."""
-        return await self._store.pending(caller.user_id, first, after)
+        return await self._interrupts.pending(caller.user_id, first, after)

@@ -178,7 +178,7 @@ async def test_thousands_expire_at_once_and_one_that_cannot_stops_none(
         finally:
             ending -= 1
 
-    expiry = Expiry(node.tower._store, end)
+    expiry = Expiry(node.tower._interrupts, end)
     await expiry._round(now())
     assert most <= 16
     left = await node.tower.pending_interrupts(ann, first=500)
@@ -202,7 +202,7 @@ async def test_one_that_cannot_be_ended_is_not_tried_over_and_over(start_node, s
         tried.append(interrupt.id)
         raise RuntimeError("broken")
 
-    expiry = Expiry(node.tower._store, end)
+    expiry = Expiry(node.tower._interrupts, end)
     pauses: list[float] = []
     timeout = asyncio.timeout
 
