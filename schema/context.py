@@ -11,10 +11,10 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 if TYPE_CHECKING:
-    from ..core.chat.records import Message
+    from ..core.chat.records import Message, Session
     from ..core.identity import Caller
     from ..core.node import Node
-    from ..core.tower.process import ProcessControlBlock
+    from ..core.tower.process import ProcessControlBlock, Step
     from ..plugins.loader import PluginHost
 
 K = TypeVar("K")
@@ -54,6 +54,25 @@ class Context:
             return found
 
         return _batched(read)
+
+    @cached_property
+    def steps(self) -> DataLoader[tuple[str, int], list[Step] | None]:
+        """The first steps of processes, read in one query per level of a response and page size."""
+
+        async def read(keys: list[tuple[str, int]]) -> dict[tuple[str, int], list[Step]]:
+            found: dict[tuple[str, int], list[Step]] = {}
+            for first in {first for _, first in keys}:
+                pids = [pid for pid, size in keys if size == first]
+                page = await self.node.tower.get_steps(self.caller, pids, first=first)
+                found |= {(pid, first): steps for pid, steps in page.items()}
+            return found
+
+        return _batched(read)
+
+    @cached_property
+    def sessions(self) -> DataLoader[str, Session | None]:
+        """Sessions by id, read in one query per level of a response."""
+        return _batched(lambda ids: self.node.chat.get_sessions(self.caller, ids))
 
     @cached_property
     def messages(self) -> DataLoader[int, Message | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import strawberry
 
+from ..core.errors import NotFound
 from ..core.tower.process import Outcome, ProcessControlBlock, SchedulingPriority
 from .arguments import After, First, cursor, page_size
 from .context import Info
@@ -102,6 +103,9 @@ class Process(Node):
     @field("Its timeline: journaled steps in the order in which they began.")
     async def steps(self, info: Info, first: First = 100, after: AfterStep = None) -> list[Step]:
         context, count = info.context, page_size(first)
+        if after is None:
+            found = await context.steps.load((self.pid, count))
+            return [Step.of(record) for record in found or ()]
         tower = context.node.tower
         records = await tower.steps(context.caller, self.pid, first=count, after=after)
         return [Step.of(record) for record in records]
@@ -132,7 +136,10 @@ class Process(Node):
     async def session(self, info: Info) -> Annotated[Session, strawberry.lazy(".session")]:
         from .session import Session
 
-        return await Session.load(info, self.session_id)
+        record = await info.context.sessions.load(self.session_id)
+        if record is None:  # removed since this process was read
+            raise NotFound("session", self.session_id)
+        return Session.of(record)
 
     @classmethod
     def of(cls, record: ProcessControlBlock) -> Self:

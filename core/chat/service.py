@@ -69,6 +69,14 @@ class ChatService(ChatUnits):
             raise NotFound("session", session_id)
         return session_from(row)
 
+    async def get_sessions(self, caller: Caller, ids: Sequence[str]) -> dict[str, Session]:
+        """Those of `ids` that are the caller's, by id, deleted or not."""
+        marks = ", ".join("?" * len(ids))
+        rows = await self._persistence.fetch_all(
+            f"{SESSIONS} WHERE s.user_id = ? AND s.public_id IN ({marks})", (caller.user_id, *ids)
+        )
+        return {row["public_id"]: session_from(row) for row in rows}
+
     async def list_sessions(
         self,
         caller: Caller,

@@ -12,7 +12,7 @@ from .interrupt_store import InterruptStore
 from .metrics import TowerMetrics, read_metrics
 from .process import Interrupt, InterruptStatus, ProcessControlBlock, Step
 from .store import ProcessStore
-from .timeline import list_steps
+from .timeline import list_steps, list_steps_of
 
 
 class Views:
@@ -75,6 +75,13 @@ class Views:
         """
         process = await self.get(caller, pid)
         return await list_steps(self._persistence, process.pid, first, after)
+
+    async def get_steps(
+        self, caller: Caller, pids: Sequence[str], *, first: int = 100
+    ) -> dict[str, list[Step]]:
+        """The beginning of the timelines of those of `pids` that are the caller's, by pid; none
+        for a process without a step."""
+        return await list_steps_of(self._persistence, caller.user_id, pids, first)
 
     async def get_interrupt(self, caller: Caller, interrupt_id: str) -> Interrupt:
         """A question to the caller, open or not."""

@@ -206,3 +206,48 @@ async def test_a_family_is_shown_from_both_ends(client: Client, node: Node) -> N
         client.caller, sent["interrupts"][0]["interruptId"], "C", wait=10
     )
     assert done.reply == "a b C"
+
+
+NESTED = """
+query Nested($first: Int!) {
+  processes(first: $first) {
+    nodes {
+      pid
+      steps { key name }
+      userMessage { content }
+      replyMessage { content }
+      session { sessionId }
+    }
+  }
+}
+"""
+
+
+async def test_nested_fields_of_a_list_cost_as_many_queries_for_ten_as_for_one(
+    client: Client, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        await client.send(f"message {number}", capability="assistant")
+    counts: list[int] = []
+    for first in (1, 10):
+        asked: list[str] = []
+        with monkeypatch.context() as patch:
+            for name in ("fetch_one", "fetch_all"):
+                patch.setattr(node.database, name, _counting(getattr(node.database, name), asked))
+            nodes = (await client.data(NESTED, first=first))["processes"]["nodes"]
+        counts.append(len(asked))
+        assert len(nodes) == first
+        for index, shown in enumerate(nodes):
+            assert shown["userMessage"]["content"] == f"message {9 - index}"
+            assert f"message {9 - index}" in shown["replyMessage"]["content"]
+            assert shown["session"]["sessionId"]
+            assert shown["steps"]
+    assert counts[0] == counts[1], counts
+
+
+def _counting(read: Any, asked: list[str]) -> Any:
+    async def counted(sql: str, *args: Any) -> Any:
+        asked.append(sql)
+        return await read(sql, *args)
+
+    return counted

@@ -122,6 +122,14 @@ async def pids_by_pid(things: Things, caller: Caller) -> set[str]:
     return set(await things.node.tower.get_many(caller, [things.process.pid]))
 
 
+async def pids_by_step(things: Things, caller: Caller) -> set[str]:
+    return set(await things.node.tower.get_steps(caller, [things.process.pid]))
+
+
+async def sessions_by_id(things: Things, caller: Caller) -> set[str]:
+    return set(await things.node.chat.get_sessions(caller, [things.process.session_id]))
+
+
 async def parents(things: Things, caller: Caller) -> set[str]:
     return set(await things.node.tower.get_children(caller, [things.process.pid]))
 
@@ -146,6 +154,8 @@ LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] =
     "ControlTower.list_processes": (pids, "pid"),
     "ControlTower.list_processes of a session": (pids_of_session, "pid"),
     "ControlTower.get_many": (pids_by_pid, "pid"),
+    "ControlTower.get_steps": (pids_by_step, "pid"),
+    "ChatService.get_sessions": (sessions_by_id, "session_id"),
     "ControlTower.get_children": (parents, "pid"),
     "ControlTower.pending_interrupts": (asking, "pid"),
     "ChatService.list_sessions": (sessions, "session_id"),
