@@ -215,6 +215,8 @@ class Ledger:
 
         async def unit(tx: Transaction) -> None:
             at = now()
+            # Before any process: whoever changes several of a session's takes them in its order.
+            await tx.lock("SELECT 1 FROM session WHERE id = ?", (owner.stream,))
             if not await tx.execute(_SAVE, save):
                 raise EpochLost
             events: list[NewEvent] = []

@@ -80,13 +80,13 @@ class Resolver:
     ) -> Resolved | None:
         at = now()
         in_time = status is InterruptStatus.RESOLVED
+        found = await find_in_unit(tx, interrupt.pid)
         asked = await tx.fetch_one(
             "UPDATE interrupt SET status = ?, answer = ?, resolved_at = ?"
             " WHERE id = ? AND status = 'pending' AND (COALESCE(expires_at, ?) > ?) = ?"
             " RETURNING key",
             (status, answer, at, interrupt.id, NEVER, at, in_time),
         )
-        found = await find_in_unit(tx, interrupt.pid)
         if asked is None or found is None:
             return None
         process, row = found

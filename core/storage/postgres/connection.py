@@ -21,7 +21,11 @@ SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "60s",
 }
 
+FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""Whatever connecting, or work on a connection, raises."""
+
 _GONE = (
+    asyncpg.InternalClientError,  # of a session that the server has just ended
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -52,8 +56,23 @@ def is_gone(error: BaseException, connection: Any = None) -> bool:
     if isinstance(error, TimeoutError):
         return False
     if isinstance(error, asyncpg.InterfaceError):  # also raised for wrong arguments
-        return connection is None or connection.is_closed()
+        return connection is None or is_closed(connection)
     return isinstance(error, (OSError, *_GONE))
+
+
+def is_closed(connection: Any) -> bool:
+    """Also of a pool's connection, which the pool takes back at once when it breaks."""
+    try:
+        closed: bool = connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+    return closed
+
+
+def drop(connection: Any) -> None:
+    """Close it now, whatever it is doing."""
+    if not is_closed(connection):
+        connection.terminate()
 
 
 def shown(url: str) -> str:

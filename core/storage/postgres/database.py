@@ -7,12 +7,10 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import asyncpg
-
 from ...errors import Unavailable
 from ..lease import Lease
 from ..persistence import DatabaseUnusable, Params, Persistence, Row, Unit
-from .connection import connect, shown
+from .connection import FAILURES, connect, shown
 from .lease import DatabaseLease
 from .migrate import migrate
 from .readers import Readers
@@ -77,7 +75,7 @@ class PostgresDatabase:
     def _usable(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (ValueError, *FAILURES) as error:
             raise DatabaseUnusable(
                 f"the database at {shown(self._url)} cannot be used:"
                 f" {str(error) or type(error).__name__}. Check MISSION_DATABASE_URL, and that the"

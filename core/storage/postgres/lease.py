@@ -14,7 +14,7 @@ import structlog
 
 from ...errors import Unavailable
 from ..lease import LeaseHeld
-from .connection import connect, is_gone, shown
+from .connection import FAILURES, connect, is_gone, shown
 from .locks import LEASE
 
 PATIENCE_SECONDS = 3.0
@@ -65,7 +65,7 @@ class DatabaseLease:
         """Say where the server listens, for whoever finds the database in use."""
         self._name = f"{self._name} {url}"
         if self._connection is not None:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(*FAILURES):
                 await self._connection.execute(
                     "SELECT set_config('application_name', $1, false)", self._name
                 )
@@ -162,7 +162,7 @@ class DatabaseLease:
             try:
                 if self._connection is not None:
                     await self._connection.fetchval("SELECT 1", timeout=HEARTBEAT_SECONDS)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except FAILURES:
                 return
 
     async def _disconnect(self) -> None:
@@ -172,5 +172,5 @@ class DatabaseLease:
         connection.remove_termination_listener(self._dropped)
         try:
             await connection.close(timeout=HEARTBEAT_SECONDS)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except FAILURES:
             connection.terminate()

@@ -11,7 +11,14 @@ import asyncpg
 import structlog
 
 from ...errors import Unavailable
-from .connection import CONNECT_SECONDS, SERVER_SETTINGS, STATEMENT_SECONDS, prepare, shown
+from .connection import (
+    CONNECT_SECONDS,
+    FAILURES,
+    SERVER_SETTINGS,
+    STATEMENT_SECONDS,
+    prepare,
+    shown,
+)
 
 ACQUIRE_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
@@ -53,7 +60,7 @@ class Pool:
                 f"the database at {self._shown} gave no connection within"
                 f" {ACQUIRE_SECONDS:g} s; try again"
             ) from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except FAILURES as error:
             raise Unavailable(
                 f"the database at {self._shown} cannot be reached ({error}); try again"
             ) from error
@@ -62,7 +69,7 @@ class Pool:
         finally:
             try:
                 await self._pool.release(connection, timeout=CLOSE_SECONDS)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except FAILURES:
                 log.info("database.connection_lost", exc_info=True)
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ import structlog
 
 from ...errors import Unavailable
 from ..persistence import Unit
-from .connection import is_gone
+from .connection import drop, is_closed, is_gone
 from .pool import CLOSE_SECONDS, Pool
 from .transaction import PostgresTransaction
 
@@ -131,13 +131,13 @@ class _Lost(Exception):
 
 async def _undo(connection: Any, error: BaseException) -> None:
     """Leave nothing open on the connection, at the price of the connection if need be."""
-    if isinstance(error, (TimeoutError, asyncio.CancelledError)) or connection.is_closed():
-        connection.terminate()
+    if isinstance(error, (TimeoutError, asyncio.CancelledError)) or is_closed(connection):
+        drop(connection)
         return
     try:
         await connection.execute("ROLLBACK", timeout=CLOSE_SECONDS)
     except asyncio.CancelledError:
-        connection.terminate()
+        drop(connection)
         raise
     except Exception:
-        connection.terminate()
+        drop(connection)
