@@ -43,6 +43,7 @@ class InvalidInput(MissionError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+        self.text = message
 
 
 class Conflict(MissionError):

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Time between rounds of clean-up; 0 leaves it to `mission cleanup`.",
     )
+    max_tokens_per_day: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens, in and out, of one user's LLM calls on one day (UTC); none: no limit.",
+    )
     tool_threads: int = Field(
         default=16, ge=1, le=256, description="Threads for sync tools and steps."
     )

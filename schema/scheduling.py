@@ -1,17 +1,20 @@
-"""Places in the line for running slots."""
+"""What is changed of a process that is under way: its place in the line, its quota."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import strawberry
+from strawberry.utils.str_converters import to_camel_case
 
+from ..core.errors import InvalidInput
 from ..core.tower.process import SchedulingPriority
 from .context import Info
 from .errors import Errors
 from .fields import mutation
 from .node import key_of
 from .process import Process
+from .usage import AdjustQuotaInput
 
 
 @strawberry.input(description="Another place in the line.")
@@ -33,6 +36,17 @@ SetPriorityResult = Annotated[
 ]
 
 
+@strawberry.type(description="The quota was changed; what runs goes on under it.")
+class AdjustQuotaPayload:
+    process: Process = strawberry.field(description="The process, under its new quota.")
+
+
+AdjustQuotaResult = Annotated[
+    AdjustQuotaPayload | Errors,
+    strawberry.union("AdjustQuotaResult", description="The process, or why its quota stays."),
+]
+
+
 @strawberry.type
 class SchedulingMutations:
     @mutation("Give a process in line another priority.")
@@ -45,3 +59,21 @@ class SchedulingMutations:
         pid = key_of(input.process_id, "Process")
         record = await context.node.tower.set_priority(context.caller, pid, input.priority)
         return SetPriorityPayload(process=Process.of(record))
+
+    @mutation(
+        "Change limits of a process that has not ended. Its owner may lower them; an administrator"
+        " may raise them too, also of others' processes."
+    )
+    async def adjust_quota(
+        self,
+        info: Info,
+        input: Annotated[AdjustQuotaInput, strawberry.argument(description="The limits.")],
+    ) -> AdjustQuotaResult:
+        context = info.context
+        pid = key_of(input.process_id, "Process")
+        tower = context.node.tower
+        try:
+            record = await tower.adjust_quota(context.caller, pid, **input.changes())
+        except InvalidInput as error:
+            raise InvalidInput(to_camel_case(error.field), error.text) from None
+        return AdjustQuotaPayload(process=Process.of(record))

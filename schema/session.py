@@ -19,6 +19,7 @@ from .message import Message
 from .node import Node, global_id, key_of
 from .pagination import Connection
 from .scalars import Long
+from .usage import UsageTotal
 
 if TYPE_CHECKING:
     from .process import Process
@@ -95,6 +96,11 @@ class Session(Node):
         context = info.context
         entries = await context.node.working_memory.entries(context.caller, self.session_id)
         return [WorkingState.of(entry) for entry in entries]
+
+    @field("What its processes have used, ever.")
+    async def usage(self, info: Info) -> UsageTotal:
+        context = info.context
+        return UsageTotal.of(await context.node.tower.usage(context.caller, self.session_id))
 
     @classmethod
     def of(cls, record: SessionRecord) -> Self:

@@ -9,6 +9,7 @@ import strawberry
 
 from ..core.tower.process import Quota as QuotaRecord
 from ..core.tower.process import Usage as UsageRecord
+from ..core.tower.usage import UsageTotal as UsageTotalRecord
 from .scalars import Long
 
 
@@ -35,7 +36,9 @@ class Quota:
     )
     max_input_tokens: int = strawberry.field(description="Tokens of one LLM call's input.")
     max_output_tokens: int = strawberry.field(description="Tokens of one LLM call's output.")
-    max_context_tokens: int = strawberry.field(description="Tokens of history and input together.")
+    max_context_tokens: int = strawberry.field(
+        description="Tokens of one LLM call's input and output."
+    )
     on_exhausted: OnExhausted = strawberry.field(
         description="What it does at its limit of calls, hops, rounds, steps or time."
     )
@@ -55,6 +58,44 @@ class Quota:
             max_context_tokens=record.max_context_tokens,
             on_exhausted=OnExhausted(record.on_exhausted),
         )
+
+
+@strawberry.input(description="Limits to change; those that are left out or null stay.")
+class AdjustQuotaInput:
+    process_id: strawberry.ID = strawberry.field(
+        description="`Process.id`, `Process.pid` or `Process.requestId`."
+    )
+    max_llm_calls: int | None = strawberry.field(default=None, description="LLM calls.")
+    max_tool_calls: int | None = strawberry.field(default=None, description="Tool calls.")
+    max_agent_hops: int | None = strawberry.field(default=None, description="Stages entered.")
+    max_iterations: int | None = strawberry.field(
+        default=None, description="Rounds of the capability's main loop."
+    )
+    max_steps: int | None = strawberry.field(
+        default=None, description="Journaled steps, at least 1."
+    )
+    timeout_seconds: float | None = strawberry.field(
+        default=None, description="Running time in seconds, more than 0."
+    )
+    soft_timeout_seconds: float | None = strawberry.field(
+        default=None, description="Running time in seconds, more than 0, before a warning."
+    )
+    max_input_tokens: int | None = strawberry.field(
+        default=None, description="Tokens of one LLM call's input, at least 1."
+    )
+    max_output_tokens: int | None = strawberry.field(
+        default=None, description="Tokens of one LLM call's output, at least 1."
+    )
+    max_context_tokens: int | None = strawberry.field(
+        default=None, description="Tokens of one LLM call's input and output, at least 1."
+    )
+
+    def changes(self) -> dict[str, float]:
+        given = {name: getattr(self, name) for name in LIMITS}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+LIMITS = tuple(name for name in AdjustQuotaInput.__annotations__ if name != "process_id")
 
 
 @strawberry.type(description="What one process has used so far. Replayed steps cost nothing.")
@@ -78,6 +119,29 @@ class Usage:
             agent_hops=record.agent_hops,
             iterations=record.iterations,
             steps=record.steps,
+            tokens_in=Long(record.tokens_in),
+            tokens_out=Long(record.tokens_out),
+            elapsed_seconds=record.elapsed_seconds,
+        )
+
+
+@strawberry.type(description="What many processes have used together.")
+class UsageTotal:
+    processes: Long = strawberry.field(description="Processes submitted.")
+    llm_calls: Long = strawberry.field(description="LLM calls.")
+    tool_calls: Long = strawberry.field(description="Tool calls.")
+    tokens_in: Long = strawberry.field(description="Tokens sent to LLMs.")
+    tokens_out: Long = strawberry.field(description="Tokens received from LLMs.")
+    elapsed_seconds: float = strawberry.field(
+        description="Running time in seconds; waiting is not counted."
+    )
+
+    @classmethod
+    def of(cls, record: UsageTotalRecord) -> Self:
+        return cls(
+            processes=Long(record.processes),
+            llm_calls=Long(record.llm_calls),
+            tool_calls=Long(record.tool_calls),
             tokens_in=Long(record.tokens_in),
             tokens_out=Long(record.tokens_out),
             elapsed_seconds=record.elapsed_seconds,

@@ -8,6 +8,7 @@ import strawberry
 
 from .context import Info
 from .fields import field
+from .usage import UsageTotal
 
 
 @strawberry.enum(description="What a caller may do.")
@@ -22,6 +23,11 @@ class Viewer:
     user_id: str = strawberry.field(description="Owner of all that the caller sees.")
     role: ViewerRole = strawberry.field(description="What the caller may do.")
 
+    @field("What the caller's processes have used, ever.")
+    async def usage(self, info: Info) -> UsageTotal:
+        context = info.context
+        return UsageTotal.of(await context.node.tower.usage(context.caller))
+
 
 @strawberry.type
 class ViewerQueries:
@@ -29,3 +35,8 @@ class ViewerQueries:
     def viewer(self, info: Info) -> Viewer:
         caller = info.context.caller
         return Viewer(user_id=caller.user_id, role=ViewerRole(caller.role))
+
+    @field("What everybody's processes have used, ever. For administrators.")
+    async def system_usage(self, info: Info) -> UsageTotal | None:
+        context = info.context
+        return UsageTotal.of(await context.node.tower.system_usage(context.caller))

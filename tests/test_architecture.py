@@ -90,7 +90,7 @@ def test_no_module_holds_two_topics_worth_of_lines() -> None:
     too_long = {
         str(path.relative_to(ROOT)): lines
         for path, lines in lengths.items()
-        if lines > LONGEST_MODULE
+        if lines > LONGEST_MODULE and path.parent.name != "migrations"
     }
     assert too_long == {}
 

@@ -61,6 +61,7 @@ _TYPES = (
     _type("interrupt.expired", "interrupt_id kind question", "Nobody answered in time."),
     _type("resource.warning", "resource used limit", "80 % of a limit are used; told once."),
     _type("resource.exhausted", "resource used limit", "A call would have broken a limit."),
+    _type("resource.adjusted", "quota", "Limits were changed: from and to, by name."),
     _type("state.changed", "step capability keys", "Working memory was written; without values."),
     _type("chat.session.created", "session", "A session was created."),
     _type("chat.session.updated", "session", "Its title or its archival was changed."),

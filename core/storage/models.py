@@ -209,6 +209,25 @@ class Interrupt(Model):
         )
 
 
+class Usage(Model):
+    """What the processes of a session have used on one day, UTC. Outlives them."""
+
+    id = fields.BigIntField(primary_key=True)
+    user_id = fields.CharField(max_length=255)
+    session_id = fields.BigIntField()
+    day = fields.IntField()  # since the epoch
+    processes = fields.BigIntField(default=0)
+    llm_calls = fields.BigIntField(default=0)
+    tool_calls = fields.BigIntField(default=0)
+    tokens_in = fields.BigIntField(default=0)
+    tokens_out = fields.BigIntField(default=0)
+    elapsed = fields.BigIntField(default=0)  # microseconds of running
+
+    class Meta:
+        table = "usage"
+        unique_together = (("user_id", "day", "session_id"),)
+
+
 class Event(Model):
     """One entry of a stream. The key keeps a replayed run from telling twice."""
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from ..errors import MissionError
 from .suspension import Suspended
@@ -140,3 +141,29 @@ def within(branch: Branch) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+async def join(branch: Branch, tasks: list[asyncio.Task[Any]]) -> list[Any]:
+    """Wait for the branches below `branch`; what each gave, in order.
+
+    All of them come to an end before anything is raised, so that a replay finds the same: a
+    suspension first, then the first error in order.
+    """
+    try:
+        if tasks:
+            await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        for end in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(end, Suspended) and branch.stopped is None:
+                raise branch.suspend(end) from None
+        raise
+    errors = [None if task.cancelled() else task.exception() for task in tasks]
+    for error in errors:
+        if isinstance(error, Suspended):
+            raise branch.suspend(error)
+    for error in errors:
+        if error is not None:
+            raise error
+    return [task.result() for task in tasks]

@@ -20,7 +20,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from ..chat.text import storable
-from ..errors import ChildFailed, LLMError, MissionError, ToolFailed
+from ..errors import ChildFailed, LLMError, MissionError, QuotaExceeded, ToolFailed
 from .interrupts import InterruptExpired
 
 ERROR_TEXT = 2000
@@ -181,6 +181,7 @@ def decode_error(text: str) -> MissionError:
         "StepError": StepError,
         "StepCancelled": StepCancelled,
         "InterruptExpired": InterruptExpired,
+        "QuotaExceeded": QuotaExceeded,
     }
     return makers[packed["type"]](*packed["args"])
 
@@ -216,6 +217,11 @@ def cancelled_error(step: str) -> str:
 def is_cancelled(text: str) -> bool:
     """Whether a stored error is that of `cancelled_error`."""
     return text.startswith('{"type":"StepCancelled"')
+
+
+def exceeded_error(error: QuotaExceeded) -> str:
+    """What a step holds that the quota did not allow."""
+    return _pack("QuotaExceeded", [error.reason, error.message])
 
 
 def expired_error(question: str) -> str:

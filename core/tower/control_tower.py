@@ -33,6 +33,7 @@ from .process import (
     ProcessState,
     SchedulingPriority,
 )
+from .quotas import adjust
 from .resolution import Resolver
 from .runner import Runner
 from .scheduler import Job, Lane, Scheduler
@@ -59,6 +60,7 @@ class ControlTower(Views):
         self._runtime = runtime
         self._capabilities = capabilities
         self._chat = chat
+        self._events = events
         self._watchers = Watchers()
         self._expiry = Expiry(self._interrupts, self._end_unanswered)
         told, notice = self._watchers.tell, self._expiry.notice
@@ -230,6 +232,24 @@ class ControlTower(Views):
             self._dispatcher.reprioritise(pid, priority)
 
         return await self._transitions.prioritise(pid, priority, move)
+
+    async def adjust_quota(self, caller: Caller, pid: str, **changes: Any) -> ProcessControlBlock:
+        """Change limits of a process that has not ended; one that runs goes on under them.
+
+        Its owner may lower them; an administrator may raise them too, and may do so for the
+        process of another, by its pid. `changes` are fields of `Quota`.
+
+        Raises:
+            InvalidInput, Forbidden, NotFound
+            Conflict: it has ended.
+        """
+        self._check_open()
+        process = await self._governed(caller, pid)
+        process = await self._persistence.write(
+            lambda tx: adjust(tx, self._events, process.pid, changes, may_raise=caller.is_admin)
+        )
+        self._runner.adjust(process.pid, process.quota)
+        return process
 
     async def wait(self, caller: Caller, pid: str, timeout: float) -> ProcessControlBlock:
         """The process once it is settled, or as it is after `timeout` seconds."""

@@ -33,6 +33,7 @@ from .codec import (
     digest,
     encode,
     encode_error,
+    exceeded_error,
     is_cancelled,
 )
 from .interrupts import IN_DOUBT, Question
@@ -67,6 +68,9 @@ Tell = Callable[[Record], NewEvent | Write]
 Permit = Callable[[Branch, str], Awaitable[MissionError | None]]
 """Whether a step may be done, given its branch and key; the error that is journaled in its place
 where it may not. May ask first."""
+
+Check = Callable[[], Awaitable[None]]
+"""Raises QuotaExceeded where a limit other than a count is in the way."""
 
 
 @dataclass(eq=False)
@@ -111,6 +115,7 @@ class Run:
         permit: Permit | None = None,
         retry: Retry | None = None,
         again: Again | None = None,
+        check: Check | None = None,
     ) -> Any:
         """Do a step, or give what an earlier run recorded of it.
 
@@ -118,8 +123,9 @@ class Run:
         its call, and one found in doubt after a crash asks for a review. A `streamed` one is
         recorded as started with its first output, so that another attempt can say so. `tell`
         makes the event, or what else is written, with the finished step. `permit` is asked before
-        the first attempt. A failed call is tried again by `retry`, after errors that `again` finds
-        worth it; each attempt takes its `charge`, and where none is left the error stands.
+        the first attempt, `check` before the call. A failed call is tried again by `retry`, after
+        errors that `again` finds worth it; each attempt takes its `charge`, and where none is left
+        the error stands. A refusal is recorded too: raised later, a limit must not change a replay.
 
         Raises:
             Suspended: the run is being stopped.
@@ -147,14 +153,16 @@ class Run:
                 await self.charge(branch, "steps")
                 record.status, record.error = "failed", encode_error(name, refusal)
             elif found is None or not risky or await self._is_retried(branch, found):
-                await self.charge(branch, "steps", *charge)
-                if risky:
-                    await self.ledger.commit(self._storing(record))
-                elif streamed:
-                    self.ledger.put(self._storing(record))
-                with branch.inside(f"{kind} '{name}'"):
-                    work = self._retried(record, call, charge, retry, again)
-                    value = await self._call(record, adapter, work)
+                if await self._is_allowed(branch, record, charge, check):
+                    if risky:
+                        await self.ledger.commit(self._storing(record))
+                    elif streamed:
+                        self.ledger.put(self._storing(record))
+                    with branch.inside(f"{kind} '{name}'"):
+                        work = self._retried(record, call, charge, retry, again)
+                        value = await self._call(record, adapter, work)
+                else:
+                    tell = None  # nothing was called that could be told of
             else:
                 record.status = "completed"  # as the review says, and without an output
             await self.ledger.commit(self._storing(record), *([tell(record)] if tell else []))
@@ -189,6 +197,19 @@ class Run:
         record.error = cancelled_error(record.name)
         events = [tell(record)] if tell and not finished else []
         await self.ledger.commit(self._storing(record), *events)
+
+    async def _is_allowed(
+        self, branch: Branch, record: Record, charge: tuple[str, ...], check: Check | None
+    ) -> bool:
+        """Whether the quota allows a step, which is charged then; else the record says why not."""
+        try:
+            if check is not None:
+                await check()
+            await self.charge(branch, "steps", *charge)
+        except QuotaExceeded as exceeded:
+            record.status, record.error = "failed", exceeded_error(exceeded)
+            return False
+        return True
 
     def _retried(
         self,
@@ -317,7 +338,7 @@ class Run:
         try:
             self.meter.charge(*resources)
         except Exhausted as error:
-            if self.process.quota.on_exhausted == "end":
+            if self.meter.quota.on_exhausted == "end":
                 raise
             appeal = await self.appeals.for_more(error)
             if appeal is None:
@@ -359,29 +380,3 @@ class Run:
 
 def _place(record: Record) -> dict[str, str]:
     return {"step": record.key, "kind": record.kind, "name": record.name}
-
-
-async def join(branch: Branch, tasks: list[asyncio.Task[Any]]) -> list[Any]:
-    """Wait for the branches below `branch`; what each gave, in order.
-
-    All of them come to an end before anything is raised, so that a replay finds the same: a
-    suspension first, then the first error in order.
-    """
-    try:
-        if tasks:
-            await asyncio.wait(tasks)
-    except asyncio.CancelledError:
-        for task in tasks:
-            task.cancel()
-        for end in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(end, Suspended) and branch.stopped is None:
-                raise branch.suspend(end) from None
-        raise
-    errors = [None if task.cancelled() else task.exception() for task in tasks]
-    for error in errors:
-        if isinstance(error, Suspended):
-            raise branch.suspend(error)
-    for error in errors:
-        if error is not None:
-            raise error
-    return [task.result() for task in tasks]

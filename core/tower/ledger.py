@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from ..clock import SECOND, Micros, now
+from ..clock import Micros, now
 from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..storage.failures import storage_failed
-from ..storage.persistence import Persistence, Transaction
+from ..storage.persistence import Persistence, Row, Transaction
 from .branches import Branch
-from .process import Usage
 from .suspension import Fenced, NotStored, Suspended
+from .usage import COLUMNS, Account, add_usage
 
 COALESCE_SECONDS = 0.05
 Write = Callable[[Transaction, Micros], Awaitable["list[NewEvent]"]]
@@ -36,10 +36,10 @@ class Owner:
 
 
 _SAVE = (
-    "UPDATE process SET stage = ?, elapsed = elapsed + ?, llm_calls = llm_calls + ?,"
-    " tool_calls = tool_calls + ?, agent_hops = agent_hops + ?, iterations = iterations + ?,"
-    " steps = steps + ?, tokens_in = tokens_in + ?, tokens_out = tokens_out + ?"
-    " WHERE pid = ? AND epoch = ? AND state = 'running'"
+    "UPDATE process SET stage = ?, "  # noqa: S608 - names from our own table
+    + ", ".join(f"{column} = {column} + ?" for column in COLUMNS)
+    + " WHERE pid = ? AND epoch = ? AND state = 'running' RETURNING quota, "
+    + ", ".join(COLUMNS)
 )
 
 
@@ -51,13 +51,12 @@ class Ledger:
     """
 
     def __init__(
-        self, persistence: Persistence, log: EventLog, owner: Owner, usage: Usage, root: Branch
+        self, persistence: Persistence, log: EventLog, owner: Owner, account: Account, root: Branch
     ) -> None:
         self._persistence = persistence
         self._log = log
         self._owner = owner
-        self._usage = usage
-        self._saved = replace(usage)  # as far as the row has it; children add to the row too
+        self._account = account
         self._root = root
         self._buffer: list[NewEvent | Write] = []
         self._deltas: dict[tuple[str, int], dict[str, Any]] = {}
@@ -138,10 +137,11 @@ class Ledger:
     def elapsed(self) -> float:
         """Seconds this process has been running, earlier runs included."""
         time = asyncio.get_running_loop().time()
-        total = self._usage.elapsed_seconds + time - self._counting_since
-        self._usage.elapsed_seconds = round(total, 6)  # as exact as it is stored
+        usage = self._account.usage
+        total = usage.elapsed_seconds + time - self._counting_since
+        usage.elapsed_seconds = round(total, 6)  # as exact as it is stored
         self._counting_since = time
-        return self._usage.elapsed_seconds
+        return usage.elapsed_seconds
 
     def _schedule(self) -> None:
         if self._timer is None:
@@ -181,10 +181,9 @@ class Ledger:
 
     async def _write(self, batch: list[NewEvent | Write]) -> None:
         self.elapsed()
-        usage = replace(self._usage)
+        added = self._account.unsaved()
         try:
-            await self._persistence.write(self._unit(batch, usage))
-            self._saved = usage
+            self._account.saved(added, await self._persistence.write(self._unit(batch, added)))
         except EpochLost:
             self._broken = self._root.suspend(Fenced())
         except Exception as error:  # an order once broken cannot be mended by going on
@@ -195,29 +194,17 @@ class Ledger:
                 self._root.suspend(Suspended("not_stored"))
 
     def _unit(
-        self, batch: list[NewEvent | Write], usage: Usage
-    ) -> Callable[[Transaction], Awaitable[None]]:
-        owner, saved = self._owner, self._saved
-        elapsed = round(usage.elapsed_seconds * SECOND) - round(saved.elapsed_seconds * SECOND)
-        save: tuple[Any, ...] = (
-            self.stage,
-            elapsed,
-            usage.llm_calls - saved.llm_calls,
-            usage.tool_calls - saved.tool_calls,
-            usage.agent_hops - saved.agent_hops,
-            usage.iterations - saved.iterations,
-            usage.steps - saved.steps,
-            usage.tokens_in - saved.tokens_in,
-            usage.tokens_out - saved.tokens_out,
-            owner.pid,
-            owner.epoch,
-        )
+        self, batch: list[NewEvent | Write], added: tuple[int, ...]
+    ) -> Callable[[Transaction], Awaitable[Row]]:
+        owner = self._owner
+        saved = (self.stage, *added, owner.pid, owner.epoch)
 
-        async def unit(tx: Transaction) -> None:
+        async def unit(tx: Transaction) -> Row:
             at = now()
             # Before any process: whoever changes several of a session's takes them in its order.
             await tx.lock("SELECT 1 FROM session WHERE id = ?", (owner.stream,))
-            if not await tx.execute(_SAVE, save):
+            row = await tx.fetch_one(_SAVE, saved)
+            if row is None:
                 raise EpochLost
             events: list[NewEvent] = []
             for item in batch:
@@ -225,8 +212,10 @@ class Ledger:
                     events.append(item)
                 else:
                     events.extend(await item(tx, at))
+            await add_usage(tx, owner.user_id, owner.stream, added, at)
             if events:
                 await self._log.append(tx, owner.stream, owner.user_id, events, at)
+            return row
 
         return unit
 

@@ -21,9 +21,9 @@ from ..errors import InvalidInput
 from ..events.event import NewEvent
 from ..llm.provider import LLMMessage
 from ..retry import Retry
-from .branches import Branch, current_branch, within
+from .branches import Branch, current_branch, join, within
 from .codec import adapter_of, declared_return, plain
-from .effects import ANY, Done, Run, join
+from .effects import ANY, Done, Run
 from .interrupts import Declined, Question
 from .mission_llm import LLM
 from .mission_spawn import spawn

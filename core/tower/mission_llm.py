@@ -15,8 +15,10 @@ from ..llm.provider import LLMMessage, LLMRequest, LLMUsage
 from ..retry import Retry
 from .effects import TEXT, Done, Run
 from .journal import Record
+from .usage import tokens_today
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English; providers count exactly, afterwards
+LONGEST_TOKENS = 16  # characters to a token that no real reply has on average
 TIMEOUT_SECONDS = 120.0
 LONGEST_PAUSE = 30.0  # seconds before another try; a provider that asks for more gets none
 
@@ -41,7 +43,7 @@ class LLM:
 
         Raises:
             LLMError: the provider could not answer.
-            QuotaExceeded: `max_llm_calls` or `max_input_tokens` is reached.
+            QuotaExceeded: a limit of the process, or its user's of the day, is reached.
         """
         return await self._call(prompt, streamed=False)
 
@@ -53,13 +55,19 @@ class LLM:
         messages = (LLMMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
         run = self._run
         characters = sum(len(message.content) for message in messages)
-        run.meter.check_input(characters // CHARACTERS_PER_TOKEN)
+
+        async def check() -> None:
+            run.meter.check_input(characters // CHARACTERS_PER_TOKEN)
+            limit = run.runtime.settings.max_tokens_per_day
+            if limit is not None:
+                used = await tokens_today(run.persistence, run.owner.user_id)
+                run.meter.check_day(used, limit)
 
         async def call(key: str, attempt: int) -> Done:
             request = LLMRequest(
                 messages,
                 role=self._role,
-                max_output_tokens=run.process.quota.max_output_tokens,
+                max_output_tokens=run.meter.quota.max_output_tokens,
                 timeout=TIMEOUT_SECONDS,
                 idempotency_key=f"{run.owner.pid}:{key}",
             )
@@ -91,6 +99,7 @@ class LLM:
             tell=tell,
             retry=Retry(run.runtime.settings.llm_attempts, 1.0, LONGEST_PAUSE, (LLMError,)),
             again=_again,
+            check=check,
         )
         return Reply(text)
 
@@ -106,7 +115,7 @@ class LLM:
         self, request: LLMRequest, _key: str, _attempt: int
     ) -> tuple[str, LLMUsage]:
         reply = await self._run.runtime.llm(self._role).complete(request)
-        return storable(reply.text), reply.usage
+        return storable(reply.text)[: _longest(request)], reply.usage
 
     async def _stream(self, request: LLMRequest, key: str, attempt: int) -> tuple[str, LLMUsage]:
         pieces: list[str] = []
@@ -115,13 +124,20 @@ class LLM:
         chunks = self._run.runtime.llm(self._role).stream(request)
         try:
             async for chunk in chunks:
-                if text := storable(chunk.text):
+                if text := storable(chunk.text)[: _longest(request) - offset]:
                     self._run.ledger.delta(key, attempt, offset, text)
                     pieces.append(text)
                     offset += len(text)
                 usage = chunk.usage or usage
+                if offset >= _longest(request):
+                    break
         finally:
             if isinstance(chunks, AsyncGenerator):  # a plain iterator has nothing to close
                 await chunks.aclose()
             self._run.ledger.end_deltas(key, attempt)
         return "".join(pieces), usage
+
+
+def _longest(request: LLMRequest) -> int:
+    """Characters after which a provider has ignored its cap, and is heard no longer."""
+    return request.max_output_tokens * LONGEST_TOKENS

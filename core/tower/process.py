@@ -76,9 +76,9 @@ class Quota(BaseModel):
     max_iterations: int = Field(default=3, ge=0, description="Rounds of `mission.rounds()`.")
     max_steps: int = Field(default=1000, ge=1)
     timeout_seconds: float = Field(
-        default=300, gt=0, description="Running time; waiting is not counted."
+        default=300.0, gt=0, description="Running time; waiting is not counted."
     )
-    soft_timeout_seconds: float = Field(default=240, gt=0)
+    soft_timeout_seconds: float = Field(default=240.0, gt=0)
     max_input_tokens: int = Field(default=4096, ge=1, description="Per LLM call.")
     max_output_tokens: int = Field(default=2048, ge=1, description="Per LLM call.")
     max_context_tokens: int = Field(default=16384, ge=1)

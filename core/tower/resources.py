@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import QuotaExceeded
 from ..events.event import NewEvent
 from .process import Quota, Usage
+from .usage import Account
 
 WARN_AT = 0.8
 Tell = Callable[[NewEvent], None]
@@ -34,12 +35,20 @@ class Exhausted(QuotaExceeded):
 class Meter:
     """What one run may still use. Counts go up only through `charge`."""
 
-    def __init__(self, pid: str, quota: Quota, usage: Usage, tell: Tell) -> None:
+    def __init__(self, pid: str, account: Account, tell: Tell) -> None:
         self._pid = pid
-        self._quota = quota
-        self.usage = usage
+        self._account = account
         self._tell = tell
-        self._told: set[str] = set()
+        self._said: set[tuple[str, str | None]] = set()
+
+    @property
+    def quota(self) -> Quota:
+        """As it is now: it may be adjusted while the process runs."""
+        return self._account.quota
+
+    @property
+    def usage(self) -> Usage:
+        return self._account.usage
 
     def charge(self, *resources: str) -> None:
         """Take one of each resource (a field of `Usage`), or none of any.
@@ -49,48 +58,60 @@ class Meter:
         """
         for resource in resources:
             used: int = getattr(self.usage, resource)
-            limit: int = getattr(self._quota, f"max_{resource}")
+            limit: int = getattr(self.quota, f"max_{resource}")
             if used >= limit:
                 raise self._exhausted(resource, used, limit, f"max_{resource}_exceeded")
         for resource in resources:
             used = getattr(self.usage, resource) + 1
             setattr(self.usage, resource, used)
-            limit = getattr(self._quota, f"max_{resource}")
+            limit = getattr(self.quota, f"max_{resource}")
             if limit > 1 and used >= limit * WARN_AT > used - 1:
                 self._warn(resource, used, limit)
 
     def check_input(self, tokens: int) -> None:
-        """Refuse a prompt longer than `max_input_tokens`."""
-        limit = self._quota.max_input_tokens
+        """Refuse a prompt longer than `max_input_tokens`, or one that leaves less than
+        `max_output_tokens` of `max_context_tokens` for the reply."""
+        limit = self.quota.max_input_tokens
         if tokens > limit:
             raise self._exhausted("input_tokens", tokens, limit, "max_input_tokens_exceeded")
+        context, limit = tokens + self.quota.max_output_tokens, self.quota.max_context_tokens
+        if context > limit:
+            raise self._exhausted("context_tokens", context, limit, "max_context_tokens_exceeded")
 
-    def warn_time(self, elapsed: float) -> None:
+    def check_day(self, used: int, limit: int) -> None:
+        """Refuse a call when the user's tokens of the day are used up."""
+        if used >= limit:
+            raise self._exhausted("tokens_per_day", used, limit, "max_tokens_per_day_exceeded")
+        if used >= limit * WARN_AT:
+            self._warn("tokens_per_day", used, limit)
+
+    def warn_time(self) -> None:
         """The soft time limit has passed."""
-        self._warn("seconds", round(elapsed, 3), self._quota.timeout_seconds)
+        quota = self.quota
+        self._warn("seconds", quota.soft_timeout_seconds, quota.timeout_seconds)
 
     def out_of_time(self, elapsed: float) -> Exhausted:
         """The time limit has passed; what to end the process with."""
-        limit = self._quota.timeout_seconds
+        limit = self.quota.timeout_seconds
         return self._exhausted("seconds", round(elapsed, 3), limit, "timeout_exceeded")
 
     def _exhausted(self, resource: str, used: float, limit: float, reason: str) -> Exhausted:
         what = _COUNTED.get(resource, resource.replace("_", " "))
-        amounts, key = _amounts(resource, used, limit), f"exhausted:{resource}:{limit:g}"
-        if key not in self._told:  # the other branches are at the same limit
-            self._told.add(key)
-            self._tell(NewEvent("resource.exhausted", amounts, self._pid, key))
+        amounts, key = self._amounts(resource, used, limit)
+        self._say(NewEvent("resource.exhausted", amounts, self._pid, key))
         message = f"the limit of {limit:g} {what} is reached"
         return Exhausted(reason, message, resource, used, limit)
 
     def _warn(self, resource: str, used: float, limit: float) -> None:
-        # The key makes the warning unique, however often the run is replayed.
-        self._tell(
-            NewEvent(
-                "resource.warning", _amounts(resource, used, limit), self._pid, f"warn:{resource}"
-            )
-        )
+        amounts, key = self._amounts(resource, used, limit)
+        self._say(NewEvent("resource.warning", amounts, self._pid, key))
 
+    def _amounts(self, resource: str, used: float, limit: float) -> tuple[dict[str, Any], str]:
+        # The key makes an event unique for each limit, however often the run is replayed.
+        payload = {"resource": resource, "used": used, "limit": limit}
+        return payload, f"{resource}:{float(limit)}"
 
-def _amounts(resource: str, used: float, limit: float) -> dict[str, Any]:
-    return {"resource": resource, "used": used, "limit": limit}
+    def _say(self, event: NewEvent) -> None:
+        if (event.type, event.key) not in self._said:  # the other branches are at the same limit
+            self._said.add((event.type, event.key))
+            self._tell(event)

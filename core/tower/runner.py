@@ -31,15 +31,17 @@ from .children import (
     store_result,
 )
 from .codec import StepError, plain, public_text
+from .deadlines import Deadlines
 from .effects import Run
 from .journal import Journal, load_journal
 from .ledger import Ledger, Owner
 from .mission import Mission
-from .process import CHILD, Outcome, ProcessControlBlock, ProcessState
+from .process import CHILD, Outcome, ProcessControlBlock, ProcessState, Quota
 from .questions import Notice, Questions
 from .resources import Meter
 from .store import close_interrupts, moved, open_ids, open_questions, save_state
 from .suspension import Blocked, Fenced, NotStored, Suspended
+from .usage import Account
 
 MAX_REPLY = 1_000_000  # characters
 log = structlog.get_logger(__name__)
@@ -83,12 +85,18 @@ class Runner:
         self._notice = notice
         self._torn_down = torn_down
         self._roots: dict[str, Branch] = {}
+        self._accounts: dict[str, Account] = {}
 
     def stop(self, pid: str, reason: str) -> None:
         """Let no further step of this run begin; whoever calls this cancels its task too."""
         root = self._roots.get(pid)
         if root is not None and root.suspended is None:
             root.suspend(Suspended(reason))
+
+    def adjust(self, pid: str, quota: Quota) -> None:
+        """The process has another quota: where it runs here, that counts from now on."""
+        if pid in self._accounts:
+            self._accounts[pid].adjust(quota)
 
     async def run(self, start: Start) -> Ran | None:
         """Run to the end of this run.
@@ -99,18 +107,19 @@ class Runner:
         process = start.process
         owner = Owner(process.pid, process.epoch, start.stream, process.user_id)
         root = Branch("", None)
-        ledger = Ledger(self._runtime.persistence, self._log, owner, process.usage, root)
+        account = self._accounts[process.pid] = Account(process.quota, process.usage)
+        ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
         self._roots[process.pid] = root
         try:
             try:
-                ending = await self._attempt(start, owner, ledger, root)
+                ending = await self._attempt(start, owner, account, ledger, root)
                 await ledger.commit(ending.write)
             except Exception as error:
                 if storage_failed(error):
                     raise
                 log.exception("outcome could not be stored", pid=process.pid)
                 await ledger.close()
-                ledger = Ledger(self._runtime.persistence, self._log, owner, process.usage, root)
+                ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
                 ending = _Ending(process, self._chat, start.stream, ledger).failed(
                     "not_stored", "the outcome could not be stored; the server's log says why"
                 )
@@ -121,12 +130,15 @@ class Runner:
             raise lost.error from None
         finally:
             root.end()
-            del self._roots[process.pid]
+            del self._roots[process.pid], self._accounts[process.pid]
             await ledger.close()
-        self._settled(ending.process)
-        return Ran(ending.process, ending.aftermath)
+        ended = replace(ending.process, quota=account.quota)
+        self._settled(ended)
+        return Ran(ended, ending.aftermath)
 
-    async def _attempt(self, start: Start, owner: Owner, ledger: Ledger, root: Branch) -> _Ending:
+    async def _attempt(
+        self, start: Start, owner: Owner, account: Account, ledger: Ledger, root: Branch
+    ) -> _Ending:
         """Call the orchestrator, and say how this run ends."""
         process = start.process
         ending = _Ending(process, self._chat, start.stream, ledger)
@@ -149,7 +161,7 @@ class Runner:
             provider=start.input["provider"],
             spec=spec,
             owner=owner,
-            meter=Meter(process.pid, process.quota, process.usage, ledger.tell),
+            meter=Meter(process.pid, account, ledger.tell),
             ledger=ledger,
             journal=await load_journal(persistence, process.pid) if resumed else Journal(),
             questions=questions,
@@ -159,7 +171,7 @@ class Runner:
         if resumed and spec.on_error == "ask" and (failure := await run.appeals.given_up()):
             return ending.failed("error", failure)
         try:
-            reply = await self._call(spec, run, root)
+            reply = await self._call(spec, run, account, root)
         except (Fenced, NotStored):
             raise
         except Blocked as blocked:
@@ -180,7 +192,7 @@ class Runner:
 
     async def _out_of_time(self, run: Run, ending: _Ending) -> _Ending:
         error = run.meter.out_of_time(run.ledger.elapsed())
-        if run.process.quota.on_exhausted == "ask":
+        if run.meter.quota.on_exhausted == "ask":
             appeal = await run.appeals.for_more(error)
             if appeal is not None:
                 run.waiting_on.append(appeal)
@@ -203,12 +215,12 @@ class Runner:
                 return ending.suspended(run)
         return ending.failed("error", failure)
 
-    async def _call(self, spec: OrchestratorSpec, run: Run, root: Branch) -> Reply:
+    async def _call(
+        self, spec: OrchestratorSpec, run: Run, account: Account, root: Branch
+    ) -> Reply:
         """The orchestrator's reply, within its running time."""
-        loop = asyncio.get_running_loop()
         task = asyncio.current_task()
-        quota, elapsed = run.process.quota, run.ledger.elapsed()
-        if elapsed >= quota.timeout_seconds:
+        if run.ledger.elapsed() >= account.quota.timeout_seconds:
             raise root.suspend(Suspended("timeout"))
 
         def expire() -> None:
@@ -216,11 +228,8 @@ class Runner:
                 root.suspend(Suspended("timeout"))
                 task.cancel()
 
-        soft = quota.soft_timeout_seconds
-        timers = [
-            loop.call_later(max(0.0, quota.timeout_seconds - elapsed), expire),
-            loop.call_later(max(0.0, soft - elapsed), run.meter.warn_time, soft),
-        ]
+        deadlines = Deadlines(account, run.ledger, run.meter, expire)
+        deadlines.set()
         result: object = None
         try:
             with within(root):
@@ -234,8 +243,7 @@ class Runner:
             if cancelled and task is not None:
                 task.uncancel()
         finally:
-            for timer in timers:
-                timer.cancel()
+            deadlines.cancel()
         # A suspension stands, also where a handler swallowed it or a task group wrapped it.
         if (suspended := root.suspended or root.unwound) is not None:
             raise suspended

@@ -25,6 +25,7 @@ from .process import (
     SchedulingPriority,
     Usage,
 )
+from .usage import count_process
 
 _PROCESSES = (
     "SELECT p.*, s.public_id, r.content AS reply FROM process p"
@@ -249,6 +250,7 @@ async def insert_process(
             at if process.state is ProcessState.RUNNING else None,
         ),
     )
+    await count_process(tx, process.user_id, stream, at)
 
 
 def moved(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..chat.records import Page
-from ..errors import NotFound
+from ..errors import Forbidden, NotFound
 from ..identity import Caller
 from ..storage.persistence import Persistence
 from .interrupt_store import InterruptStore
@@ -13,6 +13,7 @@ from .metrics import TowerMetrics, read_metrics
 from .process import Interrupt, InterruptStatus, ProcessControlBlock, Step
 from .store import ProcessStore
 from .timeline import list_steps, list_steps_of
+from .usage import UsageTotal, total_usage
 
 
 class Views:
@@ -41,6 +42,22 @@ class Views:
     async def metrics(self) -> TowerMetrics:
         """What there is and was, in numbers, over all users."""
         return await read_metrics(self._persistence)
+
+    async def usage(self, caller: Caller, session_id: str | None = None) -> UsageTotal:
+        """What the caller's processes have used: of one session, or of all. Raises NotFound."""
+        return await total_usage(self._persistence, caller.user_id, session_id)
+
+    async def system_usage(self, caller: Caller) -> UsageTotal:
+        """What everybody's processes have used. Raises Forbidden unless an administrator asks."""
+        if not caller.is_admin:
+            raise Forbidden("only an administrator sees what others use")
+        return await total_usage(self._persistence)
+
+    async def _governed(self, caller: Caller, pid: str) -> ProcessControlBlock:
+        """The caller's own process, by pid or request id; or, for an administrator, anybody's."""
+        if caller.is_admin and await self._store.find(caller.user_id, pid) is None:
+            return await self.get_anyones(pid)
+        return await self.get(caller, pid)
 
     async def get_many(self, caller: Caller, pids: Sequence[str]) -> dict[str, ProcessControlBlock]:
         """Those of `pids` that are the caller's, by pid."""

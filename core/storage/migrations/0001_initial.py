@@ -275,6 +275,34 @@ class Migration(migrations.Migration):
             bases=["Model"],
         ),
         ops.CreateModel(
+            name="Usage",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                ("user_id", fields.CharField(max_length=255)),
+                ("session_id", fields.BigIntField()),
+                ("day", fields.IntField()),
+                ("processes", fields.BigIntField(default=0)),
+                ("llm_calls", fields.BigIntField(default=0)),
+                ("tool_calls", fields.BigIntField(default=0)),
+                ("tokens_in", fields.BigIntField(default=0)),
+                ("tokens_out", fields.BigIntField(default=0)),
+                ("elapsed", fields.BigIntField(default=0)),
+            ],
+            options={
+                "table": "usage",
+                "app": "core",
+                "unique_together": (("user_id", "day", "session_id"),),
+                "pk_attr": "id",
+                "table_description": "What the processes of a session have used on one day, UTC. Outlives them.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
             name="Stream",
             fields=[
                 (

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import QuotaExceeded
+from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest, LLMUsage
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.mission import Mission
-from mission_system.core.tower.process import Outcome
+from mission_system.core.tower.process import Outcome, Quota
 
 calls: list[str] = []
 
@@ -134,3 +140,156 @@ async def test_orchestrator_may_answer_with_what_it_has(start_node, send) -> Non
 
     node = await start_node(thrifty, tools=[touch], quota={"max_tool_calls": 2})
     assert (await send(node)).reply == "2 of many (max_tool_calls_exceeded)"
+
+
+async def test_refused_call_takes_nothing_else_from_the_quota(start_node, send) -> None:
+    async def tries(mission: Mission) -> str:
+        await mission.tools.touch()
+        for _ in range(3):
+            with contextlib.suppress(QuotaExceeded):
+                await mission.tools.touch()
+        await mission.step("second", call)
+        await mission.step("third", call)
+        return "three steps"
+
+    node = await start_node(tries, tools=[touch], quota={"max_tool_calls": 1, "max_steps": 3})
+    process = await send(node)
+    assert (process.reply, process.error) == ("three steps", None)
+    assert (process.usage.steps, process.usage.tool_calls) == (3, 1)
+
+
+async def test_capability_has_a_quota_of_its_own(start_node, send) -> None:
+    quota = Quota(max_tool_calls=1)
+    node = await start_node(OrchestratorSpec("greedy", greedy, quota=quota), tools=[touch])
+    process = await send(node, "tool_calls")
+    assert (process.reason, process.quota) == ("max_tool_calls_exceeded", quota)
+
+
+async def test_running_time_of_earlier_runs_counts(start_node, send, ann, told) -> None:
+    async def hangs(mission: Mission) -> str:
+        await mission.clarify("go on?")
+        await asyncio.Event().wait()
+        return "never"
+
+    node = await start_node(hangs)
+    process = await send(node)
+    await set_column(node, process, "elapsed", 299_990_000)
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=60)
+    assert process.reason == "timeout_exceeded"
+    assert process.usage.elapsed_seconds >= 300
+    exhausted = [e.payload for e in await told(node, process) if e.type == "resource.exhausted"]
+    assert [(each["resource"], each["limit"]) for each in exhausted] == [("seconds", 300)]
+
+
+async def test_running_time_outlives_the_server(start_node, send, ann) -> None:
+    async def works(mission: Mission) -> str:
+        if mission.message == "first":
+            await asyncio.sleep(0.1)
+        await mission.clarify("go on?")
+        return "done"
+
+    node = await start_node(works)
+    process = await send(node, "first")
+    assert process.usage.elapsed_seconds >= 0.1
+    await node.stop()
+    node = await start_node(works)
+    after = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert after.usage.elapsed_seconds >= process.usage.elapsed_seconds
+
+
+async def test_waiting_time_is_not_charged(start_node, send, ann) -> None:
+    async def asks(mission: Mission) -> str:
+        return await mission.clarify("go on?")
+
+    node = await start_node(asks)
+    began = time.monotonic()
+    process = await send(node)
+    asked = time.monotonic()
+    await asyncio.sleep(0.5)
+    answered = time.monotonic()
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    waited, whole = answered - asked, time.monotonic() - began
+    assert process.usage.elapsed_seconds <= whole - waited
+
+
+async def test_soft_time_limit_warns_once(start_node, send, ann, told) -> None:
+    async def slow(mission: Mission) -> str:
+        await asyncio.sleep(0.02)
+        await mission.clarify("go on?")
+        await asyncio.sleep(0.02)
+        return "late"
+
+    node = await start_node(slow, quota={"soft_timeout_seconds": 0.001})
+    process = await send(node)
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert process.reply == "late"
+    warnings = [e.payload for e in await told(node, process) if e.type == "resource.warning"]
+    assert warnings == [{"resource": "seconds", "used": 0.001, "limit": 300}]
+
+
+async def test_exhaustion_is_told_once_however_often_it_is_replayed(
+    start_node, send, ann, told
+) -> None:
+    async def tries(mission: Mission) -> str:
+        for _ in range(3):
+            with contextlib.suppress(QuotaExceeded):
+                async with mission.stage("s"):
+                    pass
+        return await mission.clarify("go on?")
+
+    node = await start_node(tries, quota={"max_agent_hops": 1})
+    process = await send(node)
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert process.reply == "yes"
+    exhausted = [e for e in await told(node, process) if e.type == "resource.exhausted"]
+    assert len(exhausted) == 1
+
+
+@pytest.mark.parametrize(("length", "fits"), [(160, True), (164, False)])
+async def test_prompt_and_reply_fit_the_context_together(
+    start_node, send, length: int, fits: bool
+) -> None:
+    async def writes(mission: Mission) -> str:
+        await mission.llm().complete("x" * length)
+        return "fits"
+
+    quota = {"max_context_tokens": 100, "max_output_tokens": 60}
+    process = await send(await start_node(writes, quota=quota))
+    assert process.reason == (None if fits else "max_context_tokens_exceeded")
+    assert process.usage.llm_calls == fits
+
+
+class Chatterbox:
+    """A provider that does not mind its cap."""
+
+    name = "chatterbox"
+
+    async def complete(self, request: LLMRequest) -> LLMReply:
+        return LLMReply("word " * 10_000, LLMUsage(5, 10_000))
+
+    async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+        while True:
+            yield LLMChunk("word ")
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("way", ["complete", "stream"])
+async def test_provider_that_ignores_its_cap_is_cut_short(start_node, send, told, way: str) -> None:
+    async def listens(mission: Mission) -> str:
+        return (await getattr(mission.llm(), way)("talk")).text
+
+    node = await start_node(listens, quota={"max_output_tokens": 10})
+    object.__setattr__(node.runtime, "llm", lambda role: Chatterbox())
+    process = await send(node)
+    assert process.reply == ("word " * 100)[:160]
+    if way == "stream":
+        deltas = [e.payload["text"] for e in await told(node, process) if e.type == "llm.delta"]
+        assert "".join(deltas) == process.reply
+
+
+async def set_column(node, process, column: str, value: int | str) -> None:
+    await node.database.write(
+        lambda tx: tx.execute(
+            f"UPDATE process SET {column} = ? WHERE pid = ?", (value, process.pid)
+        )
+    )

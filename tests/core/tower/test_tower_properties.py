@@ -322,7 +322,7 @@ def check_nothing_is_held(node: Node) -> None:
     assert tower.depth == (0, 0)
     assert dispatcher._scheduler._lanes == {}
     assert dispatcher._tasks == dispatcher._starts == dispatcher._returning == {}
-    assert tower._watchers._watchers == tower._runner._roots == {}
+    assert tower._watchers._watchers == tower._runner._roots == tower._runner._accounts == {}
     assert not tower._accepting
 
 
@@ -347,6 +347,16 @@ def check_processes(bench: Bench) -> None:
     assert set(bench.world.answered) <= {row["id"] for row in resolved}
     assert bench.world.crowded == []
     assert max(bench.world.effects.values(), default=0) <= 1 + bench.world.restarts
+
+
+def check_usage(bench: Bench) -> None:
+    """What was added up day by day is what the processes have used."""
+    counted = ("llm_calls", "tool_calls", "tokens_in", "tokens_out", "elapsed")
+    sums = ", ".join(f"SUM({name}) AS {name}" for name in counted)
+    by_session = "GROUP BY session_id ORDER BY session_id"
+    used = bench.rows(f"SELECT session_id, SUM(processes), {sums} FROM usage {by_session}")
+    rows = bench.rows(f"SELECT session_id, COUNT(*), {sums} FROM process {by_session}")
+    assert [tuple(row) for row in used] == [tuple(row) for row in rows]
 
 
 def check_sessions(bench: Bench) -> None:
@@ -412,12 +422,14 @@ async def run(folder: Path, actions: Sequence[Action]) -> None:
     check_nothing_is_held(bench.node)
     check_processes(bench)
     check_sessions(bench)
+    check_usage(bench)
     while await bench.node.tower.pending_interrupts(ANN):
         await bench.answer(0)
     await bench.quiet()
     assert not bench.rows("SELECT * FROM process WHERE state <> 'terminated'")
     check_processes(bench)
     check_sessions(bench)
+    check_usage(bench)
     await bench.node.stop()
 
 

@@ -1,0 +1,153 @@
+"""Usage: of one run, stored by what was added; of users, sessions and the system, by day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..clock import SECOND, Micros, now
+from ..errors import NotFound
+from ..storage.persistence import Persistence, Row, Transaction
+from .process import Quota, Usage
+
+DAY: Micros = 86_400 * SECOND
+_COUNTED = (
+    "llm_calls",
+    "tool_calls",
+    "agent_hops",
+    "iterations",
+    "steps",
+    "tokens_in",
+    "tokens_out",
+)
+COLUMNS = (*_COUNTED, "elapsed")
+"""Of the process row, in the order of `Account.unsaved`."""
+_TOTALS = ("processes", "llm_calls", "tool_calls", "tokens_in", "tokens_out", "elapsed")
+_SUMS = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT) AS {name}" for name in _TOTALS)
+_ADD = (
+    "INSERT INTO usage (user_id, session_id, day, processes, llm_calls, tool_calls, tokens_in,"  # noqa: S608
+    " tokens_out, elapsed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (user_id, day, session_id) DO UPDATE SET "
+    + ", ".join(f"{name} = usage.{name} + excluded.{name}" for name in _TOTALS)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTotal:
+    """What many processes have used together. `elapsed_seconds` is running time only."""
+
+    processes: int
+    llm_calls: int
+    tool_calls: int
+    tokens_in: int
+    tokens_out: int
+    elapsed_seconds: float
+
+
+class Account:
+    """What one run may use and has used, and how much of that is stored.
+
+    `adjusted` is called when the quota is another one than before.
+    """
+
+    def __init__(self, quota: Quota, usage: Usage) -> None:
+        self.quota = quota
+        self.usage = usage
+        self.adjusted: Callable[[], None] = _nothing
+        self._text = quota.model_dump_json()
+        self._stored = _counts(usage)
+
+    def unsaved(self) -> tuple[int, ...]:
+        """What is to be added to the row, by column."""
+        return tuple(new - old for new, old in zip(_counts(self.usage), self._stored, strict=True))
+
+    def saved(self, added: tuple[int, ...], row: Row) -> None:
+        """The row is this now: with what was added, and with what others have changed."""
+        stored = tuple(row[column] for column in COLUMNS)
+        for name, new, old, own in zip(COLUMNS, stored, self._stored, added, strict=True):
+            if foreign := new - old - own:
+                self._add(name, foreign)
+        self._stored = stored
+        if row["quota"] != self._text:
+            self._text = row["quota"]
+            self.adjust(Quota.model_validate_json(row["quota"]))
+
+    def adjust(self, quota: Quota) -> None:
+        """Another quota counts from now on."""
+        if quota != self.quota:
+            self.quota = quota
+            self.adjusted()
+
+    def ignore_adjustments(self) -> None:
+        """Nobody is there any more who would act on another quota."""
+        self.adjusted = _nothing
+
+    def _add(self, column: str, amount: int) -> None:
+        if column == "elapsed":
+            self.usage.elapsed_seconds += amount / SECOND
+        else:
+            setattr(self.usage, column, getattr(self.usage, column) + amount)
+
+
+def day_of(at: Micros) -> int:
+    """The day, UTC, as a number."""
+    return at // DAY
+
+
+async def count_process(tx: Transaction, user_id: str, session: int, at: Micros) -> None:
+    """Inside a unit: there is one more process."""
+    await tx.execute(_ADD, (user_id, session, day_of(at), 1, 0, 0, 0, 0, 0))
+
+
+async def add_usage(
+    tx: Transaction, user_id: str, session: int, added: tuple[int, ...], at: Micros
+) -> None:
+    """Inside a unit: what was added to the row of a process, by column."""
+    amounts = dict(zip(COLUMNS, added, strict=True))
+    totals = [amounts[name] for name in _TOTALS[1:]]
+    if any(totals):
+        await tx.execute(_ADD, (user_id, session, day_of(at), 0, *totals))
+
+
+async def total_usage(
+    persistence: Persistence, user_id: str | None = None, session_id: str | None = None
+) -> UsageTotal:
+    """Of one session of a user, of a user, or, of nobody in particular, of all.
+
+    Raises:
+        NotFound: the user has no such session.
+    """
+    sql, params = f"SELECT {_SUMS} FROM usage", list[str | int]()  # noqa: S608
+    if user_id is not None:
+        sql += " WHERE user_id = ?"
+        params.append(user_id)
+    if session_id is not None:
+        session = await persistence.fetch_one(
+            "SELECT id FROM session WHERE user_id = ? AND public_id = ?", (user_id, session_id)
+        )
+        if session is None:
+            raise NotFound("session", session_id)
+        sql += " AND session_id = ?"
+        params.append(session["id"])
+    row = await persistence.fetch_one(sql, params)
+    assert row is not None
+    counts = {name: row[name] for name in _TOTALS[:-1]}
+    return UsageTotal(**counts, elapsed_seconds=row["elapsed"] / SECOND)
+
+
+async def tokens_today(persistence: Persistence, user_id: str) -> int:
+    """Tokens that the user's processes have used on this day, UTC."""
+    row = await persistence.fetch_one(
+        "SELECT CAST(COALESCE(SUM(tokens_in + tokens_out), 0) AS BIGINT) FROM usage"
+        " WHERE user_id = ? AND day = ?",
+        (user_id, day_of(now())),
+    )
+    return int(row[0]) if row is not None else 0
+
+
+def _counts(usage: Usage) -> tuple[int, ...]:
+    counted = (getattr(usage, name) for name in _COUNTED)
+    return (*counted, round(usage.elapsed_seconds * SECOND))
+
+
+def _nothing() -> None: ...

@@ -1,0 +1,156 @@
+"""A quota changes while its process waits, or runs; not everybody may raise it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mission_system.core.errors import Conflict, Forbidden, InvalidInput, NotFound, QuotaExceeded
+from mission_system.core.identity import Caller
+from mission_system.core.tools.decorator import tool
+from mission_system.core.tower.mission import Mission
+from mission_system.core.tower.process import Quota
+
+ROOT = Caller("root", "admin")
+ANN_AS_ADMIN = Caller("ann", "admin")
+
+
+@tool
+async def touch() -> None:
+    """Do nothing."""
+
+
+class Work:
+    """Calls a tool twice, is held, then goes on until it is refused."""
+
+    def __init__(self) -> None:
+        self.held = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def work(self, mission: Mission) -> str:
+        done = 0
+        try:
+            while True:
+                await mission.tools.touch()
+                done += 1
+                if done == 2:
+                    self.held.set()
+                    await self.gate.wait()
+        except QuotaExceeded as error:
+            return f"{done} ({error.reason})"
+
+
+async def held(start_node, send, work: Work, **quota: Any):
+    node = await start_node(work.work, tools=[touch], quota={"max_tool_calls": 4} | quota)
+    process = await send(node, wait=None)
+    await asyncio.wait_for(work.held.wait(), 10)
+    return node, process
+
+
+@pytest.mark.parametrize(("limit", "done"), [(3, 3), (6, 6)])
+async def test_running_process_goes_on_under_its_new_quota(
+    start_node, send, ann, told, limit: int, done: int
+) -> None:
+    work = Work()
+    node, process = await held(start_node, send, work)
+    adjusted = await node.tower.adjust_quota(ANN_AS_ADMIN, process.pid, max_tool_calls=limit)
+    assert adjusted.quota.max_tool_calls == limit
+    work.gate.set()
+    process = await node.tower.wait(ann, process.pid, 10)
+    assert process.reply == f"{done} (max_tool_calls_exceeded)"
+    assert process.quota.max_tool_calls == limit
+    events = [e.payload for e in await told(node, process) if e.type == "resource.adjusted"]
+    assert events == [{"quota": {"max_tool_calls": {"from": 4, "to": limit}}}]
+
+
+async def test_row_is_the_truth_whoever_has_changed_it(start_node, send, ann) -> None:
+    work = Work()
+    node, process = await held(start_node, send, work)
+    quota = process.quota.model_copy(update={"max_tool_calls": 7}).model_dump_json()
+    sql = "UPDATE process SET quota = ? WHERE pid = ?"
+    await node.database.write(lambda tx: tx.execute(sql, (quota, process.pid)))
+    work.gate.set()
+    process = await node.tower.wait(ann, process.pid, 10)
+    assert process.reply == "7 (max_tool_calls_exceeded)"
+
+
+async def test_running_time_is_cut_short(start_node, send, ann) -> None:
+    node, process = await held(start_node, send, Work())
+    await node.tower.adjust_quota(ann, process.pid, timeout_seconds=0.01)
+    process = await node.tower.wait(ann, process.pid, 10)
+    assert process.reason == "timeout_exceeded"
+
+
+async def test_waiting_process_finds_its_new_quota(start_node, send, ann) -> None:
+    async def asks(mission: Mission) -> str:
+        await mission.clarify("go on?")
+        await mission.tools.touch()
+        return "touched"
+
+    node = await start_node(asks, tools=[touch])
+    process = await send(node)
+    await node.tower.adjust_quota(ann, process.pid, max_tool_calls=0)
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert process.reason == "max_tool_calls_exceeded"
+
+
+async def test_what_was_refused_stays_refused_when_more_is_allowed_later(
+    start_node, send, ann
+) -> None:
+    async def tries(mission: Mission) -> str:
+        done = []
+        for _ in range(3):
+            try:
+                await mission.tools.touch()
+                done.append("yes")
+            except QuotaExceeded:
+                done.append("no")
+        await mission.clarify("go on?")
+        return " ".join(done)
+
+    node = await start_node(tries, tools=[touch], quota={"max_tool_calls": 1})
+    process = await send(node)
+    await node.tower.adjust_quota(ANN_AS_ADMIN, process.pid, max_tool_calls=5)
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert (process.reply, process.reason) == ("yes no no", None)
+
+
+async def test_owner_may_lower_and_only_an_administrator_may_raise(start_node, send, ann) -> None:
+    work = Work()
+    node, process = await held(start_node, send, work)
+    adjust = node.tower.adjust_quota
+    with pytest.raises(Forbidden, match="max_llm_calls"):
+        await adjust(ann, process.pid, max_tool_calls=3, max_llm_calls=11)
+    assert (await node.tower.get(ann, process.pid)).quota == Quota(max_tool_calls=4)
+    await adjust(ann, process.pid, max_tool_calls=3)
+    await adjust(ROOT, process.pid, max_tool_calls=5)
+    with pytest.raises(NotFound):
+        await adjust(Caller("eve"), process.pid, max_tool_calls=1)
+    assert (await node.tower.get(ann, process.pid)).quota == Quota(max_tool_calls=5)
+    work.gate.set()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_tool_calls", -1), ("max_steps", "many"), ("timeout_seconds", 0), ("max_fun", 1)],
+)
+async def test_limit_that_cannot_be_is_refused_by_name(
+    start_node, send, ann, field: str, value: Any
+) -> None:
+    work = Work()
+    node, process = await held(start_node, send, work)
+    with pytest.raises(InvalidInput) as refused:
+        await node.tower.adjust_quota(ann, process.pid, **{field: value})
+    assert refused.value.field == field
+    work.gate.set()
+
+
+async def test_ended_process_has_no_quota_to_adjust(start_node, send, ann) -> None:
+    work = Work()
+    work.gate.set()
+    node = await start_node(work.work, tools=[touch])
+    process = await send(node)
+    with pytest.raises(Conflict, match="ended"):
+        await node.tower.adjust_quota(ann, process.pid, max_tool_calls=1)

@@ -1,0 +1,101 @@
+"""Usage adds up: of a session, a user, everybody; and a user's day has a budget."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mission_system.core.errors import Forbidden, NotFound
+from mission_system.core.identity import Caller
+from mission_system.core.tower.mission import Mission
+
+BOB = Caller("bob")
+ROOT = Caller("root", "admin")
+
+
+async def talk(mission: Mission) -> str:
+    reply = await mission.llm().complete(mission.message)
+    if mission.message == "ask":
+        await mission.clarify("go on?")
+    if mission.message == "hang":
+        await mission.step("hang", asyncio.Event().wait)
+    return reply.text
+
+
+async def recount(node) -> tuple[int, ...]:
+    row = await node.database.fetch_one(
+        "SELECT COUNT(*), SUM(llm_calls), SUM(tool_calls), SUM(tokens_in), SUM(tokens_out),"
+        " SUM(elapsed) FROM process"
+    )
+    return tuple(row)
+
+
+async def added_up(node) -> tuple[int, ...]:
+    total = await node.tower.system_usage(ROOT)
+    return (
+        total.processes,
+        total.llm_calls,
+        total.tool_calls,
+        total.tokens_in,
+        total.tokens_out,
+        round(total.elapsed_seconds * 1e6),
+    )
+
+
+async def test_usage_of_session_user_and_system(start_node, send, ann) -> None:
+    node = await start_node(talk)
+    first = await send(node, "one")
+    second = await send(node, "two", session_id=first.session_id)
+    third = await send(node, "three")
+    foreign = await send(node, "four", caller=BOB)
+    session = await node.tower.usage(ann, first.session_id)
+    assert (session.processes, session.llm_calls) == (2, 2)
+    assert session.tokens_out == first.usage.tokens_out + second.usage.tokens_out
+    user = await node.tower.usage(ann)
+    assert (user.processes, user.tokens_in) == (3, session.tokens_in + third.usage.tokens_in)
+    whole = await node.tower.system_usage(ROOT)
+    assert (whole.processes, whole.tokens_in) == (4, user.tokens_in + foreign.usage.tokens_in)
+    assert await added_up(node) == await recount(node)
+
+
+async def test_usage_of_others_is_for_administrators(start_node, send, ann) -> None:
+    node = await start_node(talk)
+    process = await send(node, caller=BOB)
+    with pytest.raises(Forbidden):
+        await node.tower.system_usage(ann)
+    with pytest.raises(NotFound):
+        await node.tower.usage(ann, process.session_id)
+    assert (await node.tower.usage(ann)).processes == 0
+
+
+async def test_usage_adds_up_over_answers_cancellations_and_restarts(start_node, send, ann) -> None:
+    node = await start_node(talk)
+    asked, hanging = await send(node, "ask"), await send(node, "hang", wait=None)
+    queued = await send(node, "queued", wait=None, session_id=hanging.session_id)
+    await node.stop()
+    node = await start_node(talk)
+    await node.tower.resume_request(ann, asked.pending.id, "yes", wait=10)
+    await node.tower.cancel_request(ann, hanging.pid)
+    assert (await node.tower.wait(ann, queued.pid, 10)).reply == "You said: queued"
+    assert await added_up(node) == await recount(node)
+    assert (await node.tower.usage(ann)).processes == 3
+
+
+async def test_budget_of_the_day_is_checked_before_each_call(start_node, send, told) -> None:
+    node = await start_node(talk, max_tokens_per_day=4)
+    assert (await send(node, "hello")).reply == "You said: hello"
+    process = await send(node, "again")
+    assert process.reason == "max_tokens_per_day_exceeded"
+    assert process.usage.llm_calls == 0
+    exhausted = [e.payload for e in await told(node, process) if e.type == "resource.exhausted"]
+    assert [payload["resource"] for payload in exhausted] == ["tokens_per_day"]
+    assert (await send(node, "mine", caller=BOB)).reply == "You said: mine"
+
+
+async def test_budget_is_new_on_another_day(start_node, send) -> None:
+    node = await start_node(talk, max_tokens_per_day=4)
+    await send(node, "hello")
+    assert (await send(node, "again")).reason == "max_tokens_per_day_exceeded"
+    await node.database.write(lambda tx: tx.execute("UPDATE usage SET day = day - 1"))
+    assert (await send(node, "again")).reply == "You said: again"

@@ -1,0 +1,81 @@
+"""Quotas and usage, through GraphQL."""
+
+from __future__ import annotations
+
+import pytest
+
+from mission_system.core.identity import Caller
+
+from .conftest import Client, Gate, Json
+
+ADJUST = """
+mutation Adjust($input: AdjustQuotaInput!) {
+  adjustQuota(input: $input) {
+    __typename
+    ... on AdjustQuotaPayload { process { pid quota { maxToolCalls maxLlmCalls timeoutSeconds } } }
+    ... on Error { code message }
+    ... on InvalidInput { field }
+  }
+}
+"""
+USED = "processes llmCalls toolCalls tokensIn tokensOut elapsedSeconds"
+
+
+async def adjust(client: Client, pid: str, **limits: object) -> Json:
+    data = await client.data(ADJUST, input={"processId": pid, **limits})
+    payload: Json = data["adjustQuota"]
+    return payload
+
+
+async def test_quota_of_a_running_process_changes(client: Client, gate: Gate) -> None:
+    sent = await client.send("hello", capability="gate", wait=False)
+    pid = sent["process"]["id"]
+    changed = await adjust(client, pid, maxToolCalls=60, timeoutSeconds=20.5)
+    quota = {"maxToolCalls": 60, "maxLlmCalls": 10, "timeoutSeconds": 20.5}
+    assert changed["process"]["quota"] == quota
+    assert (await adjust(client.called("eve"), pid, maxToolCalls=1))["code"] == "NOT_FOUND"
+    gate.opened.set()
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [({"maxLlmCalls": -1}, "maxLlmCalls"), ({"softTimeoutSeconds": 0}, "softTimeoutSeconds")],
+)
+async def test_limit_that_cannot_be_is_refused_as_the_client_named_it(
+    client: Client, gate: Gate, limits: Json, field: str
+) -> None:
+    sent = await client.send("hello", capability="gate", wait=False)
+    refused = await adjust(client, sent["process"]["pid"], **limits)
+    assert (refused["__typename"], refused["field"]) == ("InvalidInput", field)
+    assert refused["message"].startswith(f"{field}: ")
+    gate.opened.set()
+
+
+async def test_user_may_lower_a_quota_and_not_raise_it(client: Client, gate: Gate) -> None:
+    ann = client.called("ann")
+    pid = (await ann.send("hello", capability="gate", wait=False))["process"]["pid"]
+    assert (await adjust(ann, pid, maxToolCalls=51))["__typename"] == "Forbidden"
+    assert (await adjust(ann, pid, maxToolCalls=5))["process"]["quota"]["maxToolCalls"] == 5
+    assert (await adjust(client, pid, maxToolCalls=51))["process"]["pid"] == pid
+    gate.opened.set()
+
+
+async def test_usage_is_shown_to_whom_it_belongs(client: Client) -> None:
+    session = (await client.send("one"))["process"]["sessionId"]
+    await client.send("two", sessionId=session)
+    await client.send("three")
+    ann = client.called("ann")
+    await ann.send("four")
+    used = f"usage {{ {USED} }}"
+    document = f"query Q($id: ID!) {{ viewer {{ {used} }} session(id: $id) {{ {used} }} }}"
+    data = await client.data(document, id=session)
+    assert data["session"]["usage"]["processes"] == 2
+    assert data["viewer"]["usage"]["processes"] == 3
+    whole = (await client.data(f"{{ systemUsage {{ {USED} }} }}"))["systemUsage"]
+    assert whole["processes"] == 4
+    assert whole["elapsedSeconds"] > data["viewer"]["usage"]["elapsedSeconds"] > 0
+    assert (await ann.error("{ systemUsage { processes } }"))["extensions"]["code"] == "FORBIDDEN"
+    root = Client(client.schema, client.node, client.plugins, Caller("root", "admin"))
+    assert (await root.data("{ viewer { usage { processes } } }"))["viewer"]["usage"] == {
+        "processes": 0
+    }
