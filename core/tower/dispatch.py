@@ -73,9 +73,11 @@ class LocalDispatcher:
         self._starts[start.process.pid] = start
 
     def enqueue(self, job: Job) -> None:
-        """Put a process that is stored as ready in line; never refused."""
+        """Put a process that is stored as ready in line, unless it is there; never refused."""
         if job.pid in self._tasks:  # answered so fast that the run which asked is still leaving
             self._returning[job.pid] = job
+            return
+        if job.pid in self._scheduler:  # found again, after a commit that nobody could be sure of
             return
         self._scheduler.enter(job, admitted=True)
         self._scheduler.release(job.pid)

@@ -64,8 +64,9 @@ class Execution:
     async def _is_settled(self, pid: str) -> bool:
         """Whether the end of the lost run was stored after all; else the process is ready again."""
         stored = await self._transitions.recover(pid, "storage_failed")
-        if stored is None or not stored.settled:
+        if stored is None or stored.state in (ProcessState.READY, ProcessState.RUNNING):
             return False
+        self._follow(Aftermath(ready=await self._store.ready_beside(stored)))
         self._watchers.tell(await self._store.find(stored.user_id, pid) or stored)
         return True
 

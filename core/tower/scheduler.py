@@ -71,6 +71,9 @@ class Scheduler:
     def ready(self) -> int:
         return len(self._jobs) - self._active
 
+    def __contains__(self, pid: str) -> bool:
+        return pid in self._jobs
+
     def enter(self, job: Job, *, admitted: bool = False, clears: bool = False) -> None:
         """Put a job in line. One already `admitted` earlier is never refused; one that `clears`
         its lane, by ending all that is before it there, is not refused for a full lane.

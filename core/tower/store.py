@@ -122,6 +122,14 @@ class ProcessStore:
         )
         return [process_from(row) for row in rows]
 
+    async def ready_beside(self, process: ProcessControlBlock) -> list[ProcessControlBlock]:
+        """Of its parent and its children, those that are to be put in line."""
+        rows = await self._persistence.fetch_all(
+            _PROCESSES + " WHERE p.state = ? AND (p.pid = ? OR p.parent_pid = ?)",
+            (ProcessState.READY, process.parent_pid or "", process.pid),
+        )
+        return [process_from(row) for row in rows]
+
     async def root_of(self, process: ProcessControlBlock) -> ProcessControlBlock:
         """The process that its user has asked for: itself, or the topmost above it."""
         while process.parent_pid is not None:

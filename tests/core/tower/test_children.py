@@ -11,6 +11,7 @@ from mission_system.core.capabilities import OrchestratorSpec, Reply
 from mission_system.core.errors import ChildFailed, InvalidInput, QuotaExceeded
 from mission_system.core.identity import Caller
 from mission_system.core.node import Node
+from mission_system.core.tower import execution
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Outcome, ProcessControlBlock, ProcessState, Quota
 
@@ -457,6 +458,34 @@ async def test_crash_between_the_end_of_a_child_and_its_parents_run(
     node = await start_node(boss, part)
     assert (await node.tower.wait(ann, process.pid, 10)).reply == "ONE"
     assert (runs, len(await all_of(node))) == (["boss", "boss"], 2)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["spawned", "ended"])
+async def test_family_goes_on_after_a_commit_that_nobody_could_be_sure_of(
+    start_node, send, monkeypatch, number: int
+) -> None:
+    async def leaf(mission: Mission) -> str:
+        return "leaf"
+
+    async def boss(mission: Mission) -> str:
+        return (await mission.spawn("leaf", "go")).text
+
+    monkeypatch.setattr(execution, "RETRY_SECONDS", (0.01, 0.02))
+    node = await start_node(boss, leaf)
+    write, seen = node.database.write, 0
+
+    async def brittle(unit):
+        nonlocal seen
+        result = await write(unit)
+        if unit.__qualname__.startswith("Ledger"):
+            seen += 1
+            if seen == number:
+                raise OSError("connection lost")
+        return result
+
+    monkeypatch.setattr(node.database, "write", brittle)
+    assert (await send(node)).reply == "leaf"
+    assert (seen, len(await all_of(node))) == (3, 2)
 
 
 async def test_children_that_wait_are_found_again_by_the_next_server(start_node, send, ann) -> None:
