@@ -9,6 +9,7 @@ from types import TracebackType
 from .capabilities import CapabilityRegistry
 from .chat.service import ChatService
 from .cleanup import CleanUp
+from .events.feed import Feed
 from .events.follow import Followers
 from .events.hub import Hub
 from .events.log import EventLog
@@ -31,6 +32,7 @@ class Node:
         self._hub = Hub()
         log = EventLog(self.database, self._hub.hint)
         self._followers = Followers(log, self._hub)
+        self.feed = Feed(log, self._hub)
         self.events = EventService(self.database, log, self._followers)
         self.working_memory = WorkingMemory(self.database)
         self.chat = ChatService(self.database, log)

@@ -21,7 +21,7 @@ from ..core.node import Node
 from ..core.runtime import MissionRuntime, create_mission_runtime
 from ..core.settings import Settings
 from ..plugins.loader import PluginHost, load_plugins
-from . import probes
+from . import probes, ws
 from .auth import USER_HEADER
 from .failures import Incidents, http_error, mission_error
 from .graphql import GraphQLView
@@ -63,6 +63,7 @@ def create_app(
             WebSocketRoute("/graphql", graphql),
             Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),
             *rest.routes,
+            *ws.routes,
         ],
         middleware=_middleware(state),
         exception_handlers={HTTPException: http_error, MissionError: mission_error},

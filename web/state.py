@@ -9,7 +9,9 @@ from starlette.requests import HTTPConnection
 
 from ..core.errors import InvalidInput
 from ..core.events.bridge import EventBridge
+from ..core.tools.health import ToolHealthService
 from .auth import Authenticator
+from .event_manager import WebSocketEventManager
 
 if TYPE_CHECKING:
     from ..core.capabilities import OrchestratorSpec
@@ -34,9 +36,8 @@ class AppState(State):
     phase: Phase
     auth: Authenticator
     event_bridge: EventBridge
-    event_manager: None = None
-    """None, as is the next, until the interfaces that they serve exist."""
-    tool_health_service: None = None
+    event_manager: WebSocketEventManager
+    tool_health_service: ToolHealthService
 
     def __init__(self, settings: Settings, plugins: PluginHost, node: Node) -> None:
         super().__init__()
@@ -44,6 +45,8 @@ class AppState(State):
         self.plugins = plugins
         self.node = node
         self.event_bridge = EventBridge()
+        self.event_manager = WebSocketEventManager(node, self.event_bridge)
+        self.tool_health_service = ToolHealthService(node.database, node.runtime.tool_registry)
         self.phase = "new"
         self.auth = Authenticator(settings, node.tokens)
 

@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 Listener = Callable[[int, int], None]
 """Called with (stream, newest seq)."""
 
+ALL = 0
+"""No stream has this number: who listens to it hears of every stream."""
+
 
 class Hub:
     """Carries hints over broadcaster. Hints of one stream are merged while they wait."""
@@ -76,5 +79,6 @@ class Hub:
             while True:
                 message = await subscriber.get()
                 for stream, seq, _user in orjson.loads(message.message):
-                    for listener in tuple(self._listeners.get(stream, ())):
-                        listener(stream, seq)
+                    for heard in (stream, ALL):
+                        for listener in tuple(self._listeners.get(heard, ())):
+                            listener(stream, seq)

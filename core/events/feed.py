@@ -1,0 +1,58 @@
+"""What happens in all sessions, as it happens, for whoever shows it to many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+
+from ..clock import Micros, from_datetime, now
+from .event import Event
+from .hub import ALL, Hub
+from .log import MAX_READ, EventLog
+
+REMEMBERED = 10_000  # streams whose position is known
+
+
+class Feed:
+    """Reads a stream when a hint says that it has grown. It does not resume: what its reader is
+    too late for is in the log."""
+
+    def __init__(self, log: EventLog, hub: Hub) -> None:
+        self._log = log
+        self._hub = hub
+
+    async def follow(self) -> AsyncGenerator[Event, None]:
+        """Events of every stream from now on, those of one stream in order, until closed.
+
+        While its reader is busy hints are merged, so nothing grows but by the number of streams.
+        """
+        hints: dict[int, int] = {}
+        hinted = asyncio.Event()
+
+        def listen(stream: int, seq: int) -> None:
+            hints[stream] = max(seq, hints.get(stream, 0))
+            hinted.set()
+
+        seen: OrderedDict[int, tuple[int, Micros]] = OrderedDict()
+        since = now()  # a stream that is not in `seen` has been silent since then
+        self._hub.listen(ALL, listen)
+        try:
+            while True:
+                await hinted.wait()
+                hinted.clear()
+                while hints:
+                    stream, newest = hints.popitem()
+                    read_at = now()
+                    known = seen.pop(stream, None)
+                    after = known[0] if known else max(newest - MAX_READ, 0)
+                    while events := await self._log.read(stream, after):
+                        after = events[-1].seq
+                        for event in events:
+                            if known or from_datetime(event.created_at) >= since:
+                                yield event
+                    seen[stream] = (after, read_at)
+                    if len(seen) > REMEMBERED:
+                        _, (_, since) = seen.popitem(last=False)
+        finally:
+            self._hub.unlisten(ALL, listen)
