@@ -164,4 +164,6 @@ def _judged(name: str, row: Row | None) -> ToolHealth:
 
 
 def _grade(healthy: bool, degraded: bool) -> HealthStatus:
-    return "healthy" if healthy else "degraded" if degraded else "unhealthy"
+    if healthy:
+        return "healthy"
+    return "degraded" if degraded else "unhealthy"
