@@ -14,6 +14,7 @@ from .capability import Capability, CapabilityQueries
 from .cleanup import CleanUpMutations
 from .context import Info
 from .fields import field
+from .fork import ForkMutations
 from .health import HealthQueries
 from .interrupt import Interrupt, InterruptQueries
 from .message import Message
@@ -75,6 +76,11 @@ class Query(
     description="Changing. What a client can act on when a change fails is a member of its result."
 )
 class Mutation(
-    SessionMutations, MessageMutations, RequestMutations, SchedulingMutations, CleanUpMutations
+    SessionMutations,
+    MessageMutations,
+    RequestMutations,
+    SchedulingMutations,
+    ForkMutations,
+    CleanUpMutations,
 ):
     pass

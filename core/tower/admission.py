@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import orjson
+import structlog
 
 from ..capabilities import OnBusy, OrchestratorSpec
 from ..chat.text import MAX_ID, MAX_MESSAGE, checked
 from ..clock import now, to_datetime
-from ..errors import InvalidInput
+from ..errors import InvalidInput, MissionError
 from ..identity import new_id
 from .process import (
     Envelope,
@@ -22,6 +24,7 @@ from .process import (
     Usage,
 )
 
+log = structlog.get_logger(__name__)
 MAX_CONTEXT = 64 * 1024  # bytes of JSON
 
 
@@ -70,3 +73,10 @@ def new_process(
         epoch=0,
         created_at=to_datetime(now()),
     )
+
+
+def report_lost(task: asyncio.Task[Any]) -> None:
+    """Nobody else looks at the outcome of what was done for a caller who has left."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, MissionError):
+        log.error("a request failed after its caller had left", exc_info=error)

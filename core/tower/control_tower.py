@@ -7,24 +7,23 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-import structlog
-
 from ..capabilities import CapabilityRegistry, OnBusy
 from ..chat.records import Session
 from ..chat.service import ChatService
 from ..chat.text import MAX_ID, checked
 from ..clock import Micros
-from ..errors import Conflict, MissionError, NotFound, Unavailable
+from ..errors import Conflict, NotFound, Unavailable
 from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import Caller
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .admission import check_request, new_process
+from .admission import check_request, new_process, report_lost
 from .children import Aftermath
 from .dispatch import LocalDispatcher, job_of
 from .execution import Execution
 from .expiry import Expiry
+from .fork import forked, store_fork
 from .process import (
     Envelope,
     Interrupt,
@@ -41,7 +40,6 @@ from .transitions import Transitions
 from .views import Views
 from .watchers import Watcher, Watchers
 
-log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
@@ -251,6 +249,20 @@ class ControlTower(Views):
         self._runner.adjust(process.pid, process.quota)
         return process
 
+    async def fork_process(
+        self, caller: Caller, pid: str, *, steps: int, message: str | None = None
+    ) -> ProcessControlBlock:
+        """A process in a session of its own that shares the first `steps` finished steps of
+        another, and goes on from there, with another `message` where one is given.
+
+        Raises:
+            NotFound, InvalidInput: the process, the message, or more steps than it has finished.
+            Conflict, Busy: it is a child of another, or too much is in line.
+        """
+        self._check_open()
+        origin = await self.get(caller, pid)
+        return await self._accept(self._fork(caller, origin, forked(origin, steps, message), steps))
+
     async def wait(self, caller: Caller, pid: str, timeout: float) -> ProcessControlBlock:
         """The process once it is settled, or as it is after `timeout` seconds."""
         with self._watchers.watching((await self.get(caller, pid)).pid) as watcher:
@@ -267,7 +279,7 @@ class ControlTower(Views):
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_report)
+            task.add_done_callback(report_lost)
             raise
 
     async def _submit(
@@ -290,6 +302,14 @@ class ControlTower(Views):
                 self._dispatcher.begin(start)
             self._follow(Aftermath(ended=ended))
         return start.process
+
+    async def _fork(
+        self, caller: Caller, origin: ProcessControlBlock, fork: ProcessControlBlock, steps: int
+    ) -> ProcessControlBlock:
+        async with self._dispatcher.submit(self._job(fork)):
+            return await self._persistence.write(
+                lambda tx: store_fork(tx, self._chat, self._events, caller, origin, fork, steps)
+            )
 
     async def _resume(self, interrupt: Interrupt, answer: str) -> ProcessControlBlock:
         resolved = await self._resolver.answer(interrupt, answer)
@@ -332,9 +352,11 @@ class ControlTower(Views):
         return self._open and self._expiring is not None and self._expiring.cancelling() > 0
 
     def _enqueue(self, process: ProcessControlBlock) -> None:
+        self._dispatcher.enqueue(self._job(process))
+
+    def _job(self, process: ProcessControlBlock) -> Job:
         spec = self._capabilities.find(process.capability, process.version)
-        limit = spec.max_concurrent if spec else 1
-        self._dispatcher.enqueue(job_of(process, limit))
+        return job_of(process, spec.max_concurrent if spec else 1)
 
     def _serves(self, process: ProcessControlBlock) -> bool:
         return self._capabilities.find(process.capability, process.version) is not None
@@ -370,10 +392,3 @@ class ControlTower(Views):
         if session.deleted_at is not None:
             raise NotFound("session", envelope.session_id)
         return session
-
-
-def _report(task: asyncio.Task[Any]) -> None:
-    """Nobody else looks at the outcome of what was done for a caller who has left."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None and not isinstance(error, MissionError):
-        log.error("a request failed after its caller had left", exc_info=error)

@@ -74,6 +74,7 @@ HIDDEN: dict[str, View] = {
     "ControlTower.resume_request": lambda t, c: t.node.tower.resume_request(c, t.interrupt, "yes"),
     "ControlTower.cancel_request": lambda t, c: t.node.tower.cancel_request(c, t.process.pid),
     "ControlTower.resume_process": lambda t, c: t.node.tower.resume_process(c, t.process.pid),
+    "ControlTower.fork_process": lambda t, c: t.node.tower.fork_process(c, t.process.pid, steps=0),
     "ControlTower.set_priority": lambda t, c: t.node.tower.set_priority(
         c, t.process.pid, SchedulingPriority.HIGH
     ),

@@ -1,0 +1,91 @@
+"""Forks: the first steps are shared, the rest is done anew, and the original is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from mission_system.core.errors import Conflict, InvalidInput, NotFound
+from mission_system.core.identity import Caller
+from mission_system.core.tower.mission import Mission
+from mission_system.core.tower.process import ProcessState
+
+
+async def test_fork_shares_the_first_steps_and_goes_on_with_another_message(
+    start_node, send, ann, told
+) -> None:
+    called: list[str] = []
+
+    def effect(name: str) -> str:
+        called.append(name)
+        return name * 70_000 if name == "a" else name
+
+    async def work(mission: Mission) -> str:
+        said = [each.content for each in await mission.history()]
+        done = [await mission.step(n, effect, n) for n in ("a", "b", "c")]
+        return f"{mission.message} {said} {[len(each) for each in done]}"
+
+    node = await start_node(work)
+    session = (await node.chat.create_session(ann)).session_id
+    await send(node, "first", session_id=session)
+    process = await send(node, "second", session_id=session)
+    called.clear()
+    fork = await node.tower.fork_process(ann, process.pid, steps=3, message="another")
+    fork = await node.tower.wait(ann, fork.pid, 10)
+    assert fork.reply == (process.reply or "").replace("second", "another", 1)
+    assert called == ["c"]
+    assert fork.session_id != session
+    messages = (await node.chat.list_messages(ann, fork.session_id)).items
+    assert messages[0].content == "first"
+    assert sorted(m.role for m in messages) == ["assistant"] * 2 + ["user"] * 2
+    assert await node.tower.get(ann, process.pid) == process
+    events = await told(node, fork)
+    created = next(e.payload for e in events if e.type == "process.created")
+    assert (created["forked_from"], created["steps"]) == (process.pid, 3)
+
+
+async def test_waiting_process_may_be_forked_at_its_question(start_node, send, ann) -> None:
+    async def work(mission: Mission) -> str:
+        return f"{await mission.step('a', str, 'a')} {await mission.clarify('?')}"
+
+    node = await start_node(work)
+    process = await send(node)
+    fork = await node.tower.fork_process(ann, process.pid, steps=1)
+    fork = await node.tower.wait(ann, fork.pid, 10)
+    assert (fork.state, fork.pending.question) == (ProcessState.WAITING, "?")
+    answered = await node.tower.resume_request(ann, fork.pending.id, "x", wait=10)
+    assert answered.reply == "a x"
+    assert (await node.tower.get(ann, process.pid)).state is ProcessState.WAITING
+
+
+async def test_fork_that_cannot_be_is_refused_and_leaves_nothing(start_node, send, ann) -> None:
+    async def child(mission: Mission) -> str:
+        return "child"
+
+    async def work(mission: Mission) -> str:
+        return (await mission.spawn("child", "hi")).text
+
+    node = await start_node(work, child)
+    process = await send(node)
+    for wrong in ({"steps": 2}, {"steps": -1}, {"steps": 0, "message": ""}):
+        with pytest.raises(InvalidInput):
+            await node.tower.fork_process(ann, process.pid, **wrong)
+    with pytest.raises(NotFound):
+        await node.tower.fork_process(Caller("bob"), process.pid, steps=0)
+    [below] = (await node.tower.get_children(ann, [process.pid]))[process.pid]
+    with pytest.raises(Conflict):
+        await node.tower.fork_process(ann, below.pid, steps=0)
+    assert len((await node.chat.list_sessions(ann)).items) == 1
+    assert node.tower.depth == (0, 0)
+
+
+async def test_fork_survives_a_restart_before_it_ran(start_node, send, ann) -> None:
+    async def work(mission: Mission) -> str:
+        return await mission.step("a", str, "a")
+
+    node = await start_node(work)
+    process = await send(node)
+    node.tower._dispatcher.open = False
+    fork = await node.tower.fork_process(ann, process.pid, steps=1)
+    await node.stop()
+    node = await start_node(work)
+    assert (await node.tower.wait(ann, fork.pid, 10)).reply == "a"
