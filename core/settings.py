@@ -108,6 +108,15 @@ class Settings(BaseSettings):
         ge=0,
         description="Time between rounds of clean-up; 0 leaves it to `mission cleanup`.",
     )
+    rate_limits: Names = Field(
+        default=(),
+        description="How often a user may send, such as 60/minute; several must all have room."
+        " Needs the extra `limits`.",
+    )
+    rate_limit_storage: str = Field(
+        default="async+memory://",
+        description="Where that is counted; async+redis://host:port counts for several servers.",
+    )
     max_tokens_per_day: int | None = Field(
         default=None,
         ge=1,

@@ -33,6 +33,7 @@ from .process import (
     SchedulingPriority,
 )
 from .quotas import adjust
+from .rates import RateLimits
 from .resolution import Resolver
 from .runner import Runner
 from .scheduler import Job, Lane, Scheduler
@@ -59,6 +60,7 @@ class ControlTower(Views):
         self._capabilities = capabilities
         self._chat = chat
         self._events = events
+        self._rates = RateLimits(settings.rate_limits, settings.rate_limit_storage)
         self._watchers = Watchers()
         self._expiry = Expiry(self._interrupts, self._end_unanswered)
         told, notice = self._watchers.tell, self._expiry.notice
@@ -139,10 +141,12 @@ class ControlTower(Views):
             InvalidInput: the message, or an unknown capability. Nothing is stored.
             NotFound: the session is not the caller's, or was deleted.
             Conflict: `request_id` is in use.
-            Busy: too much is in line, or the session is at work and `on_busy` is `reject`.
+            Busy: too much is in line, the session is at work and `on_busy` is `reject`, or the
+                caller has sent too often.
         """
         self._check_open()
         envelope = check_request(envelope)
+        await self._rates.take(envelope.caller.user_id)
         session = await self._find_session(envelope)
         own = session.capability if session else None
         spec = self._capabilities.choose(envelope.capability or own)
