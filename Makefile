@@ -7,6 +7,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLES := $(patsubst %/pyproject.toml,%,$(wildcard examples/*/pyproject.toml))
 MANIFESTS := pyproject.toml setup.py $(EXAMPLES:%=%/pyproject.toml)
 
+# What differs by database: the units. Those of the storage itself run on both in one go.
+ON_POSTGRES := tests/core/tower/test_together.py tests/core/tower/test_interrupts.py \
+	tests/core/tower/test_requests.py tests/core/tower/test_expiry.py tests/core/events \
+	--deselect tests/core/tower/test_interrupts.py::test_nothing_of_a_waiting_process_is_kept_in_memory
+
 # An example is a project of its own: its tools run in its folder, with its configuration.
 each-example = set -e; for example in $(EXAMPLES); do (cd $$example && $(1)); done
 
@@ -21,6 +26,7 @@ run: $(VENV)/.installed ## Install the server and the example, start the demo
 
 test: $(VENV)/.installed-test types ## Run all tests; ARGS="-k name" runs some of those in tests/
 	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),,MISSION_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ON_POSTGRES))
 	$(if $(ARGS),,$(call each-example,../../$(BIN)/python -m pytest))
 
 check: lint test ## All that CI checks: style, types, layers, tests
