@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from ...core.settings import Settings
 
 
+JSON_FORMS = {
+    "MISSION_QUOTA": "a JSON object; write one such as '{\"max_llm_calls\": 5}', or set each part"
+    " by itself, such as MISSION_QUOTA__MAX_LLM_CALLS=5",
+    "MISSION_TOOL_POLICY": "a JSON list; write one such as"
+    ' \'[{"tool": "send_mail", "decision": "deny"}]\'',
+}
+
+
 class BadSettings(MissionError):
     """One line for each setting that does not validate."""
 
@@ -44,11 +52,7 @@ def settings_from(**options: Any) -> Settings:
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         name = f"MISSION_{field[1].upper()}" if field else str(error)
-        raise BadSettings(
-            f"{name}: is not a JSON object; write one such as"
-            " '{\"max_llm_calls\": 5}', or set each part by itself, such as"
-            " MISSION_QUOTA__MAX_LLM_CALLS=5"
-        ) from None
+        raise BadSettings(f"{name}: is not {JSON_FORMS.get(name, 'JSON')}") from None
     except UnicodeDecodeError:
         raise BadSettings("the file .env is not UTF-8 text; correct or remove it") from None
 

@@ -80,3 +80,18 @@ def test_a_user_that_no_header_can_carry_is_refused(user: str) -> None:
     with pytest.raises(BadSettings, match=r"^--user: ") as error:
         checked_user(user)
     assert len(error.value.message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("burn=deny", r"^MISSION_TOOL_POLICY: is not a JSON list; .*send_mail"),
+        ('[{"tool": "burn", "decision": "no"}]', r"^MISSION_TOOL_POLICY__0__DECISION: "),
+        ('[{"tol": "burn", "decision": "deny"}]', r"^MISSION_TOOL_POLICY__0__TOL: "),
+        ('[{"decision": "deny"}, {"decision": "allow"}]', r"^MISSION_TOOL_POLICY: rules 0 and 1"),
+    ],
+)
+def test_a_bad_rule_is_named(monkeypatch: pytest.MonkeyPatch, value: str, named: str) -> None:
+    monkeypatch.setenv("MISSION_TOOL_POLICY", value)
+    with pytest.raises(BadSettings, match=named):
+        settings_from()
