@@ -139,6 +139,10 @@ async def asking(things: Things, caller: Caller) -> set[str]:
     return {i.pid for i in await things.node.tower.pending_interrupts(caller)}
 
 
+async def asked(things: Things, caller: Caller) -> set[str]:
+    return {i.pid for i in (await things.node.tower.list_interrupts(caller)).items}
+
+
 async def sessions(things: Things, caller: Caller) -> set[str]:
     return {s.session_id for s in (await things.node.chat.list_sessions(caller)).items}
 
@@ -159,6 +163,7 @@ LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] =
     "ChatService.get_sessions": (sessions_by_id, "session_id"),
     "ControlTower.get_children": (parents, "pid"),
     "ControlTower.pending_interrupts": (asking, "pid"),
+    "ControlTower.list_interrupts": (asked, "pid"),
     "ChatService.list_sessions": (sessions, "session_id"),
     "ChatService.search": (found, "message_id"),
     "ChatService.get_messages": (messages, "message_id"),
