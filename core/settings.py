@@ -126,6 +126,12 @@ class Settings(BaseSettings):
         default=16, ge=1, le=256, description="Threads for sync tools and steps."
     )
 
+    max_restarts: int = Field(
+        default=3,
+        ge=0,
+        description="How often in a row a process that the server died under is run again without"
+        " a new step; then it is blocked: `crashed_repeatedly`.",
+    )
     shutdown_seconds: float = Field(
         default=10, ge=0, le=600, description="Time to finish running work before it is parked."
     )

@@ -82,6 +82,8 @@ class Process(Model):
     tokens_in = fields.BigIntField(default=0)
     tokens_out = fields.BigIntField(default=0)
     elapsed = fields.BigIntField(default=0)  # microseconds of running
+    restarts = fields.IntField(default=0)  # since its last new step
+    restarted_at = fields.IntField(default=0)  # finished steps at the last restart
     first_seq = fields.BigIntField()  # of its `process.created` event
     created_at = fields.BigIntField()
     started_at = fields.BigIntField(null=True)

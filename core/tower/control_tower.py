@@ -94,8 +94,7 @@ class ControlTower(Views):
     async def start(self) -> None:
         """Take up whatever an earlier server left unfinished, then accept requests."""
         lost = await self._store.unfinished(ProcessState.RUNNING)
-        reason = "server_stopped"
-        await asyncio.gather(*(self._transitions.recover(each.pid, reason) for each in lost))
+        await asyncio.gather(*(self._transitions.restart(each.pid) for each in lost))
         served = [each for each in await self._store.retriable() if self._serves(each)]
         reason = "server_started"
         await asyncio.gather(*(self._transitions.unblock(each.pid, reason) for each in served))

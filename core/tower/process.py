@@ -44,6 +44,9 @@ class Outcome(StrEnum):
 CHILD = "child"
 """Reason of a process that is blocked until a process it has spawned ends."""
 
+CRASHED = "crashed_repeatedly"
+"""Reason of a process that servers have died under: it is tried again on demand only."""
+
 RETRIABLE = ("missing_capability", "diverged")
 """Reasons of a blocked process that another version of a capability can mend."""
 
@@ -184,7 +187,8 @@ class ProcessControlBlock:
     @property
     def is_retriable(self) -> bool:
         """Whether it is blocked by what a deployment may have mended since."""
-        return self.state is ProcessState.BLOCKED and self.reason in RETRIABLE
+        reasons = (*RETRIABLE, CRASHED)
+        return self.state is ProcessState.BLOCKED and self.reason in reasons
 
     @property
     def settled(self) -> bool:

@@ -17,7 +17,7 @@ from ..events.log import EventLog
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
 from .children import Aftermath, cancel_below, cancel_one, settle
-from .process import Envelope, ProcessControlBlock, ProcessState, SchedulingPriority
+from .process import CRASHED, Envelope, ProcessControlBlock, ProcessState, SchedulingPriority
 from .runner import Start
 from .store import find_in_unit, insert_process, moved, save_state, unfinished_in_unit
 
@@ -30,6 +30,7 @@ class Transitions:
     def __init__(self, runtime: MissionRuntime, chat: ChatService, events: EventLog) -> None:
         self._persistence = runtime.persistence
         self._provider = runtime.provider_name
+        self._max_restarts = runtime.settings.max_restarts
         self._chat = chat
         self._events = events
 
@@ -117,6 +118,11 @@ class Transitions:
         """
         return await self._persistence.write(lambda tx: self._recover(tx, pid, reason))
 
+    async def restart(self, pid: str) -> None:
+        """A process that an earlier server died under is ready again; blocked where that has
+        happened `max_restarts` times without a new step, for it may be what the servers die of."""
+        await self._persistence.write(lambda tx: self._restart(tx, pid))
+
     async def unblock(self, pid: str, reason: str) -> ProcessControlBlock | None:
         """A process whose capability is to be tried again is ready; None when it is not blocked
         for want of one any more."""
@@ -202,6 +208,33 @@ class Transitions:
         await save_state(tx, process, before.state, before.epoch)
         await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
         return process
+
+    async def _restart(self, tx: Transaction, pid: str) -> None:
+        found = await find_in_unit(tx, pid)
+        if found is None or found[0].state is not ProcessState.RUNNING:
+            return
+        before, row = found
+        steps = await tx.fetch_one(
+            "SELECT COUNT(*) FROM step WHERE process_id = ? AND status <> 'started'", (pid,)
+        )
+        done = steps[0] if steps else 0
+        restarts = 1 + (row["restarts"] if row["restarted_at"] == done else 0)
+        if restarts > self._max_restarts:
+            process, changed = moved(
+                before,
+                ProcessState.BLOCKED,
+                CRASHED,
+                error=f"the server has died under this process {restarts} times in a row; resume it"
+                " to try once more, or cancel it",
+            )
+            process = replace(process, reason=CRASHED)
+        else:
+            process, changed = moved(before, ProcessState.READY, "server_stopped")
+        await save_state(tx, process, before.state, before.epoch)
+        await tx.execute(
+            "UPDATE process SET restarts = ?, restarted_at = ? WHERE pid = ?", (restarts, done, pid)
+        )
+        await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
 
     async def _unblock(self, tx: Transaction, pid: str, reason: str) -> ProcessControlBlock | None:
         found = await find_in_unit(tx, pid)

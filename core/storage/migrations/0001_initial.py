@@ -121,6 +121,8 @@ class Migration(migrations.Migration):
                 ("tokens_in", fields.BigIntField(default=0)),
                 ("tokens_out", fields.BigIntField(default=0)),
                 ("elapsed", fields.BigIntField(default=0)),
+                ("restarts", fields.IntField(default=0)),
+                ("restarted_at", fields.IntField(default=0)),
                 ("first_seq", fields.BigIntField()),
                 ("created_at", fields.BigIntField()),
                 ("started_at", fields.BigIntField(null=True)),

@@ -198,6 +198,7 @@ class Bench:
         settings = Settings(
             data=self.folder,
             shutdown_seconds=0,
+            max_restarts=1000,
             running_slots=SLOTS,
             max_ready=8,
             max_backlog=4,

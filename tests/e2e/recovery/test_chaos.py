@@ -280,6 +280,7 @@ def chaos(module_cli: Cli, nightly: bool) -> Chaos:
     """What is left of it, the server stopped."""
     module_cli.install("burden", BURDEN.read_text())
     module_cli.environment["MISSION_LLM_PROVIDER"] = "traced"
+    module_cli.environment["MISSION_MAX_RESTARTS"] = "1000"  # none of these is to blame
     seed = SystemRandom().getrandbits(32)
     print(f"chaos, seed {seed}")
     with module_cli.server() as server:
