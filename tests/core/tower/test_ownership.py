@@ -78,6 +78,10 @@ HIDDEN: dict[str, View] = {
     "ControlTower.set_priority": lambda t, c: t.node.tower.set_priority(
         c, t.process.pid, SchedulingPriority.HIGH
     ),
+    "ControlTower.adjust_quota": lambda t, c: t.node.tower.adjust_quota(
+        c, t.process.pid, max_llm_calls=1
+    ),
+    "ControlTower.usage": lambda t, c: t.node.tower.usage(c, t.process.session_id),
     "ControlTower.wait": lambda t, c: t.node.tower.wait(c, t.process.pid, 0),
     "ControlTower.get": lambda t, c: t.node.tower.get(c, t.process.pid),
     "ControlTower.steps": lambda t, c: t.node.tower.steps(c, t.process.pid),
@@ -172,6 +176,7 @@ LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] =
 
 NOBODYS = {
     "ChatService.create_session": "makes the caller's own",
+    "ControlTower.system_usage": "an administrator's",
     "ControlTower.start": "life",
     "ControlTower.stop": "life",
 }
