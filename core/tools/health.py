@@ -126,7 +126,10 @@ class ToolHealthService:
 def worst(statuses: Iterable[HealthStatus]) -> HealthStatus:
     """Of what is known; `unknown` when nothing is."""
     found = set(statuses)
-    return next((status for status in ORDER if status in found), "unknown")
+    for status in ORDER:
+        if status in found:
+            return status
+    return "unknown"
 
 
 def _judged(name: str, row: Row | None) -> ToolHealth:

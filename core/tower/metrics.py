@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..storage.persistence import Persistence
+from .usage import total_usage
 
 _BY_STATE = (
     "SELECT CASE WHEN state = 'zombie' THEN 'terminated' ELSE state END AS seen,"
-    " COUNT(*) AS processes, SUM(llm_calls) AS llm_calls, SUM(tool_calls) AS tool_calls,"
-    " SUM(tokens_in) AS tokens_in, SUM(tokens_out) AS tokens_out FROM process GROUP BY seen"
+    " COUNT(*) AS processes FROM process GROUP BY 1"
 )
 
 
@@ -30,20 +30,16 @@ class TowerMetrics:
 
 
 async def read_metrics(persistence: Persistence) -> TowerMetrics:
-    """Counted from the processes that are stored: what was removed for good is not in it."""
+    """Totals count what has been removed since; the states are those of what is stored."""
     rows = await persistence.fetch_all(_BY_STATE)
     by_state = {str(row["seen"]): int(row["processes"]) for row in rows}
-    total = sum(by_state.values())
-
-    def summed(column: str) -> int:
-        return sum(int(row[column]) for row in rows)
-
+    used = await total_usage(persistence)
     return TowerMetrics(
-        total_processes=total,
-        active_processes=total - by_state.get("terminated", 0),
+        total_processes=used.processes,
+        active_processes=sum(by_state.values()) - by_state.get("terminated", 0),
         processes_by_state=by_state,
-        system_llm_calls=summed("llm_calls"),
-        system_tool_calls=summed("tool_calls"),
-        system_tokens_in=summed("tokens_in"),
-        system_tokens_out=summed("tokens_out"),
+        system_llm_calls=used.llm_calls,
+        system_tool_calls=used.tool_calls,
+        system_tokens_in=used.tokens_in,
+        system_tokens_out=used.tokens_out,
     )

@@ -282,6 +282,14 @@ async def test_4_metrics_count_chat_messages_too(api: Api) -> None:
     assert counted["system_llm_calls"] == 1
 
 
+async def test_4_the_total_of_processes_never_falls(api: Api) -> None:
+    sent = await api.send("hi")
+    before = (await api.http.get("/api/v1/metrics")).json()
+    await api.call("DELETE", f"/api/v1/chat/sessions/{sent['session_id']}", soft="false")
+    after = (await api.http.get("/api/v1/metrics")).json()
+    assert after == before | {"processes_by_state": {}}
+
+
 async def test_a_request_with_the_same_key_is_done_once(api: Api) -> None:
     body = {"user_message": "hello", "user_id": "ann"}
     key = {"Idempotency-Key": "k"}
