@@ -54,7 +54,8 @@ async def asks(mission: Mission) -> str:
 
 def node_on(data: Path, persistence: Persistence | None = None) -> Node:
     settings = Settings(data=data)
-    runtime = create_mission_runtime(ToolCatalog(), persistence, settings, use_mock=True)
+    storage = persistence or make_database(settings)
+    runtime = create_mission_runtime(ToolCatalog(), storage, settings, use_mock=True)
     return Node(runtime, CapabilityRegistry((OrchestratorSpec("asks", asks),), "asks"))
 
 

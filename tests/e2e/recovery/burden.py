@@ -140,6 +140,21 @@ async def spends(mission: Mission) -> str:
     return f"{spent} {mission.message}"
 
 
+async def family(mission: Mission) -> str:
+    first = await mission.tools.square(number=1)
+    replies = await mission.gather(
+        mission.spawn("streamed", mission.message),
+        mission.spawn("asks", mission.message),
+        mission.spawn("parent", mission.message),
+    )
+    return f"{first} {[reply.text for reply in replies]} {mission.message}"
+
+
+async def parent(mission: Mission) -> str:
+    reply = await mission.spawn("steps", mission.message)
+    return f"{await mission.tools.square(number=2)} {reply.text}"
+
+
 async def fails(mission: Mission) -> str:
     try:
         await mission.tools.broken()
@@ -159,7 +174,19 @@ async def patient(mission: Mission) -> str:
     return await mission.clarify("Leave this open.")
 
 
-CAPABILITIES = (steps, streamed, branches, asks, asks_twice, spends, fails, long, patient)
+CAPABILITIES = (
+    steps,
+    streamed,
+    branches,
+    asks,
+    asks_twice,
+    spends,
+    family,
+    parent,
+    fails,
+    long,
+    patient,
+)
 
 
 @hookimpl

@@ -38,6 +38,8 @@ WEIGHTS = {
     "asks": 3,
     "asks_twice": 3,
     "spends": 3,
+    "family": 2,
+    "parent": 1,
     "fails": 1,
     "long": 2,
     "patient": 1,
@@ -311,7 +313,7 @@ def test_every_accepted_request_has_ended_with_a_reason_or_waits_for_its_user(
         for row in chaos.rows(
             "SELECT p.request_id, p.user_id, p.state, p.outcome, p.reason, p.completed_at,"
             " p.reply_message_id, (SELECT count(*) FROM interrupt i WHERE i.process_id = p.pid"
-            " AND i.status = 'pending') FROM process p"
+            " AND i.status = 'pending') FROM process p WHERE p.parent_pid IS NULL"
         )
     }
     assert set(found) == set(chaos.requests)
@@ -332,11 +334,28 @@ def test_every_accepted_request_has_ended_with_a_reason_or_waits_for_its_user(
             assert (request.capability, outcome, reason) == ("fails", "failed", "tool_failed")
 
 
+def test_every_child_has_ended_as_its_parent_knows(chaos: Chaos) -> None:
+    children = chaos.rows(
+        "SELECT c.state, c.outcome, c.reason, c.result, p.outcome, s.status, s.output"
+        " FROM process c JOIN process p ON p.pid = c.parent_pid"
+        " LEFT JOIN step s ON s.process_id = c.parent_pid AND s.key = c.parent_key"
+    )
+    assert children
+    for state, outcome, reason, result, parents, step, output in children:
+        assert state == "terminated"
+        if outcome == "completed":
+            assert result is not None
+            assert (step, output) == ("completed", result)
+        else:  # nobody else cancels a child
+            assert (outcome, reason, parents) == ("cancelled", "parent_ended", "cancelled")
+
+
 def test_a_request_sent_again_was_stored_once(chaos: Chaos) -> None:
     said = Counter(
         text
         for (text,) in chaos.rows(
             "SELECT m.content FROM message m JOIN process p ON p.message_id = m.id"
+            " WHERE p.parent_pid IS NULL"
         )
     )
     assert said == Counter(request.text for request in chaos.requests.values())
@@ -355,6 +374,8 @@ def test_replies_are_those_of_a_run_that_nothing_has_cut_short(chaos: Chaos) -> 
         "asks": ["1 blue 4 {}"],
         "asks_twice": ["['blue', 4, True] {}"],
         "spends": ["7 {}", "None {}"],  # a review may have settled for no result
+        "family": ["1 ['1 You said: {0}', '1 blue 4 {0}', '4 [1, 4, 9, 16, 25, -6] {0}'] {0}"],
+        "parent": ["4 [1, 4, 9, 16, 25, -6] {0}"],
         "long": ["long"],
     }
     for capability, text, reply in chaos.rows(
@@ -457,25 +478,26 @@ def test_counters_equal_the_rows(chaos: Chaos) -> None:
         == []
     )
     for row in chaos.rows(
-        "SELECT p.epoch, p.steps, p.tool_calls, p.llm_calls, p.tokens_in, p.tokens_out,"
-        " count(s.id), COALESCE(sum(s.kind = 'tool'), 0), COALESCE(sum(s.kind = 'llm'), 0),"
-        " COALESCE(sum(s.tokens_in), 0), COALESCE(sum(s.tokens_out), 0),"
-        " (SELECT count(*) FROM interrupt i WHERE i.process_id = p.pid"
-        " AND i.status <> 'resolved')"
-        " FROM process p LEFT JOIN step s ON s.process_id = p.pid GROUP BY p.pid"
+        "SELECT p.epoch, p.tokens_in, p.tokens_out, p.steps, p.tool_calls, p.llm_calls,"
+        " COALESCE(sum(s.tokens_in), 0), COALESCE(sum(s.tokens_out), 0), count(s.id),"
+        " COALESCE(sum(s.kind = 'tool'), 0), COALESCE(sum(s.kind = 'llm'), 0),"
+        " c.tokens_in, c.tokens_out, c.steps, c.tool_calls, c.llm_calls"
+        " FROM process p LEFT JOIN step s ON s.process_id = p.pid"
+        " LEFT JOIN (SELECT parent_pid, sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,"
+        " sum(steps) AS steps, sum(tool_calls) AS tool_calls, sum(llm_calls) AS llm_calls"
+        " FROM process GROUP BY parent_pid) c ON c.parent_pid = p.pid GROUP BY p.pid"
     ):
-        epoch, steps, tools, llms, tokens_in, tokens_out, *counted, unanswered = row
-        rows, tool_rows, llm_rows, in_rows, out_rows = counted
-        assert (tokens_in, tokens_out) == (in_rows, out_rows)
+        epoch, counted, own, below = row[0], row[1:6], row[6:11], row[11:16]
+        expected = [mine + (theirs or 0) for mine, theirs in zip(own, below, strict=True)]
+        assert list(counted[:2]) == expected[:2]
         # What was called again after a crash has been charged again.
-        assert steps >= rows + unanswered
-        assert tools >= tool_rows
-        assert llms >= llm_rows
+        for charged, rows in zip(counted, expected, strict=True):
+            assert charged >= rows
         if epoch == 1:
-            assert (tools, llms) == (tool_rows, llm_rows)
+            assert list(counted[3:]) == expected[3:]
 
 
 def test_the_log_tells_of_no_failure(chaos: Chaos) -> None:
     """Lines that a kill has cut in two aside, and the tool that always fails."""
     lines = chaos.server.log.read_text().splitlines()
-    assert [line for line in lines if '"error"' in line and '"broken"' not in line] == []
+    assert [line for line in lines if '"error"' in line and "broken" not in line] == []
