@@ -205,6 +205,7 @@ class Interrupt(Model):
         table = "interrupt"
         unique_together = (("process", "key"),)
         indexes = (
+            Index(fields=("process_id", "status")),
             Index(fields=("status", "expires_at")),
             Index(fields=("user_id", "status", "id")),
             Index(fields=("session_id",)),

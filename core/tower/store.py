@@ -184,12 +184,14 @@ async def open_questions(
 ) -> dict[str, tuple[Interrupt, ...]]:
     """What each of these processes, or one below it, waits for an answer to; oldest first."""
     marks = ", ".join("?" * len(pids))
+    # CROSS JOIN: else SQLite begins with every open question that there is.
     rows = await reader.fetch_all(
         "WITH RECURSIVE tree(root, pid) AS ("  # noqa: S608
         f"SELECT p.pid, p.pid FROM process p WHERE p.pid IN ({marks})"
         " UNION ALL SELECT t.root, p.pid FROM process p JOIN tree t ON p.parent_pid = t.pid)"
-        " SELECT t.root, i.*, s.public_id FROM tree t JOIN interrupt i ON i.process_id = t.pid"
-        " JOIN session s ON s.id = i.session_id WHERE i.status = 'pending' ORDER BY i.id",
+        " SELECT t.root, i.*, s.public_id FROM tree t CROSS JOIN interrupt i"
+        " JOIN session s ON s.id = i.session_id"
+        " WHERE i.process_id = t.pid AND i.status = 'pending' ORDER BY i.id",
         pids,
     )
     found: dict[str, tuple[Interrupt, ...]] = {}

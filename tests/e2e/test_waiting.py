@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -20,6 +20,7 @@ from mission_system.core.node import Node
 from mission_system.core.runtime import create_mission_runtime
 from mission_system.core.storage.database import make_database
 from mission_system.core.storage.persistence import Params, Persistence, Row, Unit
+from mission_system.core.tower.store import close_interrupts, open_ids, open_questions
 
 if TYPE_CHECKING:
     from .conftest import Cli, Server
@@ -142,6 +143,33 @@ def test_a_start_reads_nothing_of_the_processes_that_wait(crowded: Cli) -> None:
         ]
     assert plans
     assert [step for step in plans if step.startswith("SCAN")] == []
+
+
+class Explaining:
+    """A transaction that does nothing but ask how each statement would be carried out."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self.steps: list[str] = []
+
+    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
+        found = self._database.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+        self.steps += [step[3] for step in found]
+        return []
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        return len(await self.fetch_all(sql, params))
+
+
+async def test_the_questions_of_a_process_are_not_looked_for_among_all(crowded: Cli) -> None:
+    with closing(sqlite3.connect(crowded.data / "mission.sqlite3")) as database:
+        unit: Any = Explaining(database)
+        await open_ids(unit, "pid")
+        await open_questions(unit, ["pid"])
+        await close_interrupts(unit, "pid", 0)
+    found = [step for step in unit.steps if "status=?" in step]
+    assert len(found) == 3
+    assert [step for step in found if "process_id=? AND status=?" not in step] == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells it like this")

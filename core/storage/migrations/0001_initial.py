@@ -190,6 +190,7 @@ class Migration(migrations.Migration):
                 "app": "core",
                 "unique_together": (("process", "key"),),
                 "indexes": [
+                    Index(fields=["process_id", "status"]),
                     Index(fields=["status", "expires_at"]),
                     Index(fields=["user_id", "status", "id"]),
                     Index(fields=["session_id"]),
