@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
 import httpx
 
@@ -38,7 +39,7 @@ async def asks(mission):
 def register_orchestrators(context):
     return [OrchestratorSpec("asks", asks)]
 """
-OPEN = "{ interrupts(first: 200) { interruptId } }"
+OPEN = "{ interrupts(first: 200) { nodes { interruptId } } }"
 ANSWER = """
 mutation ($id: ID!) { answerClarification(input: {interruptId: $id, answer: "billing"}) {
   ... on AnswerPayload { process { reply } } } }
@@ -97,12 +98,12 @@ def answer(url: str) -> list[float]:
     times = []
     with httpx.Client(headers={"X-Mission-User": "user0"}, timeout=60) as client:
 
-        def execute(query: str, **variables: str) -> dict[str, object]:
+        def execute(query: str, **variables: str) -> dict[str, Any]:
             body = {"query": query, "variables": variables}
-            data: dict[str, object] = client.post(f"{url}/graphql", json=body).json()["data"]
+            data: dict[str, Any] = client.post(f"{url}/graphql", json=body).json()["data"]
             return data
 
-        for question in execute(OPEN)["interrupts"]:  # type: ignore[attr-defined]
+        for question in execute(OPEN)["interrupts"]["nodes"]:
             began = time.perf_counter()
             done = execute(ANSWER, id=question["interruptId"])
             times.append(time.perf_counter() - began)

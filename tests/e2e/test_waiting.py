@@ -42,7 +42,7 @@ async def asks(mission):
 def register_orchestrators(context):
     return [OrchestratorSpec("asks", asks)]
 """
-QUESTION = "{ interrupts(first: 1) { interruptId } }"
+QUESTION = "{ interrupts(first: 1) { nodes { interruptId } } }"
 ANSWER = """
 mutation ($id: ID!) { answerClarification(input: {interruptId: $id, answer: "billing"}) {
   ... on AnswerPayload { process { state reply } } } }
@@ -183,7 +183,7 @@ def test_processes_that_wait_take_no_memory(crowded: Cli, cli: Cli) -> None:
 
 async def test_an_answer_resumes_one_of_them(crowded: Cli) -> None:
     with crowded.server() as server:
-        [question] = (await server.execute(QUESTION, "user7"))["interrupts"]
+        [question] = (await server.execute(QUESTION, "user7"))["interrupts"]["nodes"]
         answered = await server.execute(ANSWER, "user7", id=question["interruptId"])
         process = answered["answerClarification"]["process"]
         assert process == {"state": "TERMINATED", "reply": "billing"}

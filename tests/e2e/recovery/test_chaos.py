@@ -60,7 +60,8 @@ mutation ($id: ID!) { cancelProcess(input: {processId: $id}) { __typename
   ... on Error { message } } }
 """
 QUESTIONS = """
-query ($after: ID) { interrupts(first: 200, after: $after) { interruptId kind question options } }
+query ($after: String) { interrupts(first: 200, after: $after) {
+  nodes { interruptId kind question options } pageInfo { hasNextPage endCursor } } }
 """
 ANSWER = """
 mutation ($id: ID!, $answer: String!) {
@@ -158,10 +159,11 @@ class Chaos:
         """Answers all but some, and those later."""
         random = Random(f"{self.seed} answers of {user}")
         while True:
-            after = None
-            while page := await self.call(QUESTIONS, user, after=after):
-                after = page[-1]["interruptId"]
-                for question in page:
+            page: dict[str, Any] = {"hasNextPage": True, "endCursor": None}
+            while page["hasNextPage"]:
+                found = await self.call(QUESTIONS, user, after=page["endCursor"])
+                page = found["pageInfo"]
+                for question in found["nodes"]:
                     if question["question"] != PATIENT and random.random() < 0.7:
                         await self.answer(user, question, random)
             await asyncio.sleep(0.05)
