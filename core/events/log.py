@@ -39,7 +39,7 @@ class EventLog:
         Belongs at the end of a unit: it takes the stream's counter row, which serialises the
         stream's writers until the commit, and makes its numbers gapless whatever is rolled back.
         """
-        fresh = [event for event in events if not await _is_told(tx, event)]
+        fresh = await _untold(tx, events)
         row = await tx.fetch_one(
             "UPDATE stream SET last_seq = last_seq + ? WHERE id = ? RETURNING last_seq",
             (len(fresh), stream),
@@ -85,9 +85,20 @@ class EventLog:
         return (row[0], row[1]) if row else (1, 0)
 
 
+async def _untold(tx: Transaction, events: Sequence[NewEvent]) -> list[NewEvent]:
+    """These events without what is stored already, and without what comes twice among them."""
+    fresh, keys = list[NewEvent](), set[tuple[str | None, str, str]]()
+    for event in events:
+        if event.key is not None:
+            key = (event.pid, event.key, event.type)
+            if key in keys or await _is_told(tx, event):
+                continue
+            keys.add(key)
+        fresh.append(event)
+    return fresh
+
+
 async def _is_told(tx: Transaction, event: NewEvent) -> bool:
-    if event.key is None:
-        return False
     row = await tx.fetch_one(
         "SELECT 1 FROM event WHERE pid = ? AND key = ? AND type = ?",
         (event.pid, event.key, event.type),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mission_system.core import runtime
 from mission_system.core.clock import now
 from mission_system.core.errors import CursorExpired, InvalidInput
 from mission_system.core.events import follow
@@ -16,14 +17,15 @@ from mission_system.core.events.event import Event, NewEvent
 from mission_system.core.events.follow import RING, Followers
 from mission_system.core.events.hub import Hub
 from mission_system.core.events.log import EventLog
+from mission_system.core.settings import Settings
+from mission_system.core.storage.database import Database
 from mission_system.core.storage.persistence import Transaction
-from mission_system.core.storage.sqlite.database import SqliteDatabase
 
 
 class Bench:
     """A database with a log, a hub and followers over it."""
 
-    def __init__(self, database: SqliteDatabase, hub: Hub) -> None:
+    def __init__(self, database: Database, hub: Hub) -> None:
         self.database = database
         self.hub = hub
         self.log = EventLog(database, hub.hint)
@@ -52,7 +54,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    database = SqliteDatabase(tmp_path)
+    database = runtime.make_database(Settings(data=tmp_path))
     await database.open()
     hub = Hub()
     await hub.start()
@@ -82,6 +84,15 @@ async def test_keyed_event_is_told_once_and_costs_no_number(bench: Bench) -> Non
     await bench.append(stream, tick(3, "a"), tick(4, "c"))
     events = await bench.log.read(stream, 0)
     assert [(event.seq, event.payload["n"]) for event in events] == [(1, 1), (2, 2), (3, 4)]
+
+
+async def test_keyed_event_that_comes_twice_in_one_unit_is_told_once(bench: Bench) -> None:
+    stream = await bench.stream()
+    other = NewEvent("test.tock", {"n": 4}, "pid-1", "a")
+    await bench.append(stream, tick(1, "a"), tick(2), tick(3, "a"), other, tick(5), tick(6, "b"))
+    events = await bench.log.read(stream, 0)
+    assert [event.seq for event in events] == [1, 2, 3, 4, 5]
+    assert [event.payload["n"] for event in events] == [1, 2, 4, 5, 6]
 
 
 async def test_follower_gets_old_and_new_events_once_and_in_order(bench: Bench) -> None:
