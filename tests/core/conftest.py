@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,22 @@ class StartNode(Protocol):
         folder: str = "data",
         **settings: Any,
     ) -> Node: ...
+
+
+@pytest.fixture
+def leap() -> Callable[[float], None]:
+    """Lets so many seconds pass at once: what the event loop has timed for them happens now."""
+    skipped = 0.0
+
+    def leap(seconds: float) -> None:
+        nonlocal skipped
+        loop = asyncio.get_running_loop()
+        if not skipped:
+            real = loop.time
+            loop.time = lambda: real() + skipped  # type: ignore[method-assign]
+        skipped += seconds
+
+    return leap
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from mission_system.core.errors import Conflict, Forbidden, InvalidInput, NotFou
 from mission_system.core.identity import Caller
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.mission import Mission
-from mission_system.core.tower.process import Quota
+from mission_system.core.tower.process import ProcessState, Quota
 
 ROOT = Caller("root", "admin")
 ANN_AS_ADMIN = Caller("ann", "admin")
@@ -81,6 +81,20 @@ async def test_running_time_is_cut_short(start_node, send, ann) -> None:
     await node.tower.adjust_quota(ann, process.pid, timeout_seconds=0.01)
     process = await node.tower.wait(ann, process.pid, 10)
     assert process.reason == "timeout_exceeded"
+
+
+async def test_running_time_is_extended(start_node, send, ann, leap) -> None:
+    node, process = await held(start_node, send, Work())
+    await node.tower.adjust_quota(ANN_AS_ADMIN, process.pid, timeout_seconds=2000)
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(1000, passed.set)  # later than the first limit, 300
+    leap(1200)
+    await passed.wait()
+    assert (await node.tower.get(ann, process.pid)).state is ProcessState.RUNNING
+    leap(1200)
+    process = await node.tower.wait(ann, process.pid, 10)
+    assert process.reason == "timeout_exceeded"
+    assert process.usage.elapsed_seconds >= 2000
 
 
 async def test_waiting_process_finds_its_new_quota(start_node, send, ann) -> None:
