@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -275,7 +276,7 @@ async def test_cancelling_ends_an_async_step_at_once(start_node, send, ann) -> N
     pid = (await node.tower.list_processes(ann)).items[0].pid
     process = await node.tower.cancel_request(ann, pid, "changed my mind")
     assert (process.outcome, process.reason) == (Outcome.CANCELLED, "changed my mind")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await left.wait()
         assert (await waiting).outcome is Outcome.CANCELLED
         while node.tower.depth != (0, 0):
@@ -285,11 +286,13 @@ async def test_cancelling_ends_an_async_step_at_once(start_node, send, ann) -> N
 
 
 async def test_cancelling_abandons_a_thread_and_the_pool_stays_bounded(
-    start_node, send, ann
+    start_node, send, ann, monkeypatch
 ) -> None:
     gate = threading.Event()
+    blocked: list[int] = []
 
     def block() -> None:
+        blocked.append(threading.get_ident())
         gate.wait(30)
 
     async def stuck(mission: Mission) -> str:
@@ -298,20 +301,30 @@ async def test_cancelling_abandons_a_thread_and_the_pool_stays_bounded(
 
     node = await start_node(stuck, tool_threads=2)
     threads = node.runtime.threads
-    for _ in range(2):
+    for number in (1, 2):
         process = await send(node, wait=None)
-        while threads.busy == threads.abandoned:
+        while len(blocked) < number:
             await asyncio.sleep(0.01)
         await node.tower.cancel_request(ann, process.pid)
         while node.tower.depth != (0, 0):
             await asyncio.sleep(0.01)
     assert (threads.busy, threads.abandoned) == (2, 2)
-    third = await send(node, wait=0.2)
-    assert third.state is ProcessState.RUNNING  # waits for a thread; no third one is started
-    assert threads.busy == 2
+    asked = asyncio.Event()
+    run = threads.run
+
+    async def watched(*args: Any, **kwargs: Any) -> Any:
+        asked.set()
+        return await run(*args, **kwargs)
+
+    monkeypatch.setattr(threads, "run", watched)
+    third = await send(node, wait=None)
+    await asyncio.wait_for(asked.wait(), 10)  # it waits for a thread; no third one is started
+    assert (threads.busy, threads.abandoned) == (2, 2)
     gate.set()
     assert (await node.tower.wait(ann, third.pid, 10)).reply == "never"
-    assert threads.abandoned == 0
+    while threads.abandoned:
+        await asyncio.sleep(0.01)
+    assert len(set(blocked)) == 2
 
 
 async def test_cancelling_what_waits_in_line_lets_the_next_one_run(start_node, send, ann) -> None:
