@@ -115,7 +115,8 @@ class Settings(BaseSettings):
     )
     rate_limit_storage: str = Field(
         default="async+memory://",
-        description="Where that is counted; async+redis://host:port counts for several servers.",
+        description="Where that is counted; async+redis://host:port counts for several servers"
+        " (extra `redis`).",
     )
     max_tokens_per_day: int | None = Field(
         default=None,

@@ -115,6 +115,7 @@ class ControlTower(Views):
             self._runtime.settings.shutdown_seconds,
             lambda pid: self._runner.stop(pid, "parked"),
         )
+        await self._rates.close()
         self._watchers.close()
 
     @property
