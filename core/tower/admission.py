@@ -11,9 +11,11 @@ import orjson
 import structlog
 
 from ..capabilities import OnBusy, OrchestratorSpec
+from ..chat.records import Session
+from ..chat.service import ChatService
 from ..chat.text import MAX_ID, MAX_MESSAGE, checked
 from ..clock import now, to_datetime
-from ..errors import InvalidInput, MissionError
+from ..errors import InvalidInput, MissionError, NotFound
 from ..identity import new_id
 from .process import (
     Envelope,
@@ -50,6 +52,25 @@ def check_request(envelope: Envelope) -> Envelope:
         text = f"has {len(context)} bytes of JSON, at most {MAX_CONTEXT} are taken"
         raise InvalidInput("context", text)
     return replace(envelope, context=orjson.loads(context))
+
+
+async def find_session(chat: ChatService, envelope: Envelope) -> Session | None:
+    """The session that the request is for; None where it is to be created.
+
+    Raises:
+        NotFound: it is not the caller's, or was deleted.
+    """
+    if envelope.session_id is None:
+        return None
+    try:
+        session = await chat.get_session(envelope.caller, envelope.session_id)
+    except NotFound:
+        if envelope.create_session:
+            return None
+        raise
+    if session.deleted_at is not None:
+        raise NotFound("session", envelope.session_id)
+    return session
 
 
 def new_process(

@@ -18,7 +18,7 @@ from ..events.log import EventLog
 from ..identity import Caller
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .admission import check_request, new_process, report_lost
+from .admission import check_request, find_session, new_process, report_lost
 from .children import Aftermath
 from .dispatch import LocalDispatcher, job_of
 from .execution import Execution
@@ -37,6 +37,7 @@ from .rates import RateLimits
 from .resolution import Resolver
 from .runner import Runner
 from .scheduler import Job, Lane, Scheduler
+from .sweep import Sweep
 from .transitions import Transitions
 from .views import Views
 from .watchers import Watcher, Watchers
@@ -84,7 +85,13 @@ class ControlTower(Views):
             lambda: self._dispatcher.open,
         )
         self._accepting: set[asyncio.Task[Any]] = set()
-        self._expiring: asyncio.Task[None] | None = None
+        self._sweep = Sweep(
+            self._store,
+            self._transitions,
+            lambda pid: pid in self._dispatcher,
+            lambda process: self._enqueue(process),
+        )
+        self._keeping: list[asyncio.Task[None]] = []
         self._turns: WeakValueDictionary[Lane, asyncio.Lock] = WeakValueDictionary()
         self._open = False
         chat.on_removal(self._end_session)
@@ -100,15 +107,18 @@ class ControlTower(Views):
         await asyncio.gather(*(self._transitions.unblock(each.pid, reason) for each in served))
         for process in await self._store.unfinished(ProcessState.READY):
             self._enqueue(process)
-        self._expiring = asyncio.create_task(self._expiry.run(), name="tower-expiry")
+        self._keeping = [
+            asyncio.create_task(self._expiry.run(), name="tower-expiry"),
+            asyncio.create_task(self._sweep.run(), name="tower-sweep"),
+        ]
         self._open = True
 
     async def stop(self) -> None:
         """Accept nothing more, let running work finish for a while, park the rest."""
         self._open = False
-        if self._expiring is not None:
-            self._expiring.cancel()
-            await asyncio.gather(self._expiring, return_exceptions=True)
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         if self._accepting:
             await asyncio.wait(self._accepting)
         await self._dispatcher.park(
@@ -147,7 +157,7 @@ class ControlTower(Views):
         self._check_open()
         envelope = check_request(envelope)
         await self._rates.take(envelope.caller.user_id)
-        session = await self._find_session(envelope)
+        session = await find_session(self._chat, envelope)
         own = session.capability if session else None
         spec = self._capabilities.choose(envelope.capability or own)
         process = new_process(envelope, spec, spec.quota or self._runtime.settings.quota, priority)
@@ -277,7 +287,7 @@ class ControlTower(Views):
 
     async def _accept(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this to its end, also when the caller is cancelled: what is stored must be run."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(self._sweep.watched(work))
         self._accepting.add(task)
         task.add_done_callback(self._accepting.discard)
         try:
@@ -353,7 +363,7 @@ class ControlTower(Views):
 
     def _torn_down(self) -> bool:
         """Whether the event loop is closed over a tower that nobody has stopped."""
-        return self._open and self._expiring is not None and self._expiring.cancelling() > 0
+        return self._open and any(task.cancelling() for task in self._keeping)
 
     def _enqueue(self, process: ProcessControlBlock) -> None:
         self._dispatcher.enqueue(self._job(process))
@@ -366,7 +376,7 @@ class ControlTower(Views):
         return self._capabilities.find(process.capability, process.version) is not None
 
     async def _end_unanswered(self, interrupt: Interrupt) -> None:
-        resolved = await self._resolver.expire(interrupt)
+        resolved = await self._sweep.watched(self._resolver.expire(interrupt))
         if resolved is not None and resolved.wakes:
             self._enqueue(resolved.process)
 
@@ -383,16 +393,3 @@ class ControlTower(Views):
     def _check_open(self) -> None:
         if not self._open:
             raise Unavailable("the server is starting or shutting down; try again")
-
-    async def _find_session(self, envelope: Envelope) -> Session | None:
-        if envelope.session_id is None:
-            return None
-        try:
-            session = await self._chat.get_session(envelope.caller, envelope.session_id)
-        except NotFound:
-            if envelope.create_session:
-                return None
-            raise
-        if session.deleted_at is not None:
-            raise NotFound("session", envelope.session_id)
-        return session

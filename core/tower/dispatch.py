@@ -32,6 +32,10 @@ class LocalDispatcher:
         self.open = True
         self.abandoned = 0
 
+    def __contains__(self, pid: str) -> bool:
+        """Whether a process is in line or at work here."""
+        return pid in self._scheduler or pid in self._tasks
+
     @property
     def depth(self) -> tuple[int, int]:
         """(running, in line)."""

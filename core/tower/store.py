@@ -122,6 +122,13 @@ class ProcessStore:
         )
         return [process_from(row) for row in rows]
 
+    async def pids_in(self, state: ProcessState) -> list[str]:
+        """The processes in this state, whoever's."""
+        rows = await self._persistence.fetch_all(
+            "SELECT pid FROM process WHERE state = ? ORDER BY pid", (state,)
+        )
+        return [row["pid"] for row in rows]
+
     async def ready_beside(self, process: ProcessControlBlock) -> list[ProcessControlBlock]:
         """Of its parent and its children, those that are to be put in line."""
         rows = await self._persistence.fetch_all(

@@ -42,8 +42,7 @@ async def let_expire(node: Node, *questions: str) -> None:
 
 
 async def halt_expiry(node: Node) -> None:
-    task = node.tower._expiring
-    assert task is not None
+    [task] = [task for task in node.tower._keeping if task.get_name() == "tower-expiry"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -183,7 +182,7 @@ async def test_thousands_expire_at_once_and_one_that_cannot_stops_none(
     assert most <= 16
     left = await node.tower.pending_interrupts(ann, first=500)
     assert [each.id for each in left] == [broken]
-    node.tower._expiring = asyncio.create_task(node.tower._expiry.run())
+    node.tower._keeping.append(asyncio.create_task(node.tower._expiry.run()))
     for process in processes:
         reply = (await ended(node, ann, process.pid)).reply
         assert reply is not None
