@@ -71,7 +71,7 @@ class InterruptStatus(StrEnum):
 class Quota(BaseModel):
     """What one process may use. Checked before the call that would break it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_llm_calls: int = Field(default=10, ge=0)
     max_tool_calls: int = Field(default=50, ge=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -148,7 +149,14 @@ async def test_owner_may_lower_and_only_an_administrator_may_raise(start_node, s
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("max_tool_calls", -1), ("max_steps", "many"), ("timeout_seconds", 0), ("max_fun", 1)],
+    [
+        ("max_tool_calls", -1),
+        ("max_steps", "many"),
+        ("timeout_seconds", 0),
+        ("timeout_seconds", math.inf),  # JSON has none: no server could read the row again
+        ("soft_timeout_seconds", math.nan),
+        ("max_fun", 1),
+    ],
 )
 async def test_limit_that_cannot_be_is_refused_by_name(
     start_node, send, ann, field: str, value: Any
