@@ -65,7 +65,7 @@ class Meter:
             used = getattr(self.usage, resource) + 1
             setattr(self.usage, resource, used)
             limit = getattr(self.quota, f"max_{resource}")
-            if limit > 1 and used >= limit * WARN_AT > used - 1:
+            if limit > 1 and used >= limit * WARN_AT:
                 self._warn(resource, used, limit)
 
     def check_input(self, tokens: int) -> None:

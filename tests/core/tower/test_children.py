@@ -381,6 +381,27 @@ async def test_what_a_child_uses_counts_as_its_parents(start_node, send) -> None
     assert stored.usage.elapsed_seconds > spent
 
 
+async def test_child_that_uses_most_of_a_limit_leaves_its_parent_a_warning(
+    start_node, send, told
+) -> None:
+    async def leaf(mission: Mission) -> str:
+        await mission.gather(*(mission.llm().complete("hello") for _ in range(9)))
+        return "leaf"
+
+    async def boss(mission: Mission) -> str:
+        await mission.spawn("leaf", "a")
+        return (await mission.llm().complete("hello")).text
+
+    node = await start_node(boss, leaf)
+    process = await send(node)
+    warnings = [
+        event.payload
+        for event in await told(node, process)
+        if event.type == "resource.warning" and event.pid == process.pid
+    ]
+    assert warnings == [{"resource": "llm_calls", "used": 10, "limit": 10}]
+
+
 # crashes
 
 
