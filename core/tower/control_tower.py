@@ -271,9 +271,11 @@ class ControlTower(Views):
 
         Raises:
             NotFound, InvalidInput: the process, the message, or more steps than it has finished.
-            Conflict, Busy: it is a child of another, or too much is in line.
+            Conflict: it is a child of another.
+            Busy: too much is in line, or the caller has sent too often.
         """
         self._check_open()
+        await self._rates.take(caller.user_id)
         origin = await self.get(caller, pid)
         return await self._accept(self._fork(caller, origin, forked(origin, steps, message), steps))
 

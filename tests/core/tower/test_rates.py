@@ -59,6 +59,14 @@ async def test_user_who_sends_too_often_is_told_when_to_try_again(start_node, se
     assert len((await node.tower.list_processes(ann)).items) == 2
 
 
+async def test_fork_counts_as_sending(start_node, send, ann) -> None:
+    node = await start_node(echo, rate_limits="2/hour")
+    process = await send(node)
+    await node.tower.fork_process(ann, process.pid, steps=0)
+    with pytest.raises(Busy):
+        await node.tower.fork_process(ann, process.pid, steps=0)
+
+
 async def test_servers_count_together_in_redis(start_node, send, redis_url) -> None:
     settings = {"rate_limits": "2/hour", "rate_limit_storage": redis_url}
     await refused(await start_node(echo, **settings), send)
