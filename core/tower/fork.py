@@ -19,6 +19,7 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import Caller, new_id
 from ..storage.persistence import Row, Transaction
+from .interrupts import CONFIRM
 from .process import ProcessControlBlock, ProcessState, Usage
 from .store import find_in_unit, insert_process, moved
 
@@ -127,6 +128,12 @@ async def _copy_steps(tx: Transaction, origin: str, fork: str, steps: int) -> No
     )
     if copied < steps:
         raise InvalidInput("steps", f"the process has finished {copied} steps")
+    # A permission was given for one call: here it might be another.
+    await tx.execute(
+        "DELETE FROM step WHERE process_id = ? AND key LIKE ? AND output = ? AND NOT EXISTS"
+        " (SELECT 1 FROM step c WHERE c.process_id = ? AND c.key || ? = step.key)",
+        (fork, f"%{CONFIRM}", '"yes"', fork, CONFIRM),
+    )
     await tx.execute(
         "INSERT INTO step_output (id, step_id, body) SELECT n.id, n.id, o.body FROM step n"
         " JOIN step s ON s.key = n.key AND s.process_id = ? JOIN step_output o ON o.id = s.id"

@@ -15,7 +15,7 @@ from ..tools.spec import ToolSpec, ToolStatus
 from .branches import Branch
 from .codec import adapter_of, error_status
 from .effects import ANY, Done, Run
-from .interrupts import Declined, Question
+from .interrupts import CONFIRM, Declined, Question
 from .journal import Record
 from .policy import Decision, decide
 from .process import InterruptKind
@@ -94,7 +94,7 @@ class Tools:
     async def _permit(
         self, spec: ToolSpec, arguments: dict[str, Any], branch: Branch, key: str
     ) -> MissionError | None:
-        run, key = self._run, f"{key}.confirm"
+        run, key = self._run, key + CONFIRM
         decision = "confirm" if run.journal.is_asked(key) else self._decision(spec)
         if decision == "deny":
             reason = f"the policy of this server does not let '{run.process.capability}' run it"

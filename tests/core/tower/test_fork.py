@@ -6,6 +6,7 @@ import pytest
 
 from mission_system.core.errors import Conflict, InvalidInput, NotFound
 from mission_system.core.identity import Caller
+from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import ProcessState
 
@@ -55,6 +56,31 @@ async def test_waiting_process_may_be_forked_at_its_question(start_node, send, a
     answered = await node.tower.resume_request(ann, fork.pending.id, "x", wait=10)
     assert answered.reply == "a x"
     assert (await node.tower.get(ann, process.pid)).state is ProcessState.WAITING
+
+
+async def test_permission_for_a_call_is_not_one_for_the_call_of_a_fork(
+    start_node, send, ann
+) -> None:
+    erased: list[str] = []
+
+    @tool(risk="destructive")
+    async def erase(what: str) -> None:
+        """Erase it."""
+        erased.append(what)
+
+    async def work(mission: Mission) -> str:
+        await mission.tools.erase(what=mission.message)
+        return "erased"
+
+    node = await start_node(work, tools=[erase])
+    process = await send(node, "one file")
+    await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    both = await node.tower.fork_process(ann, process.pid, steps=2, message="everything")
+    assert (await node.tower.wait(ann, both.pid, 10)).reply == "erased"
+    fork = await node.tower.fork_process(ann, process.pid, steps=1, message="everything")
+    fork = await node.tower.wait(ann, fork.pid, 10)
+    assert "everything" in fork.pending.question
+    assert erased == ["one file"]
 
 
 async def test_fork_that_cannot_be_is_refused_and_leaves_nothing(start_node, send, ann) -> None:
