@@ -32,8 +32,9 @@ def _type(name: str, payload: str, when: str) -> EventType:
 _TYPES = (
     _type(
         "process.created",
-        "capability priority request_id message_id parent_pid?",
-        "A request was accepted; with `parent_pid`, a process has spawned it.",
+        "capability priority request_id message_id parent_pid? forked_from? steps?",
+        "A request was accepted; with `parent_pid`, a process has spawned it; with `forked_from`,"
+        " it shares the first `steps` steps of that one.",
     ),
     _type("process.state_changed", "from to reason?", "It moved from one state to another."),
     _type("process.priority_changed", "from to", "It was given another place in line."),
