@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import MissionError
 from .suspension import Suspended
 
-MAX_KEY = 255
+MAX_KEY = 200
+"""Characters; a key is stored with up to 55 more, for the questions about its step."""
 
 
 class OutsideBranch(MissionError):

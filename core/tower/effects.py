@@ -65,9 +65,9 @@ Call = Callable[[str, int], Awaitable[Done]]
 
 Tell = Callable[[Record], NewEvent | Write]
 
-Permit = Callable[[Branch, str], Awaitable[MissionError | None]]
-"""Whether a step may be done, given its branch and key; the error that is journaled in its place
-where it may not. May ask first."""
+Permit = Callable[[Branch, Record], Awaitable[MissionError | None]]
+"""Whether a step may be done, given its branch and what it is; the error that is journaled in its
+place where it may not. May ask first."""
 
 Check = Callable[[], Awaitable[None]]
 """Raises QuotaExceeded where a limit other than a count is in the way."""
@@ -123,9 +123,10 @@ class Run:
         its call, and one found in doubt after a crash asks for a review. A `streamed` one is
         recorded as started with its first output, so that another attempt can say so. `tell`
         makes the event, or what else is written, with the finished step. `permit` is asked before
-        the first attempt, `check` before the call. A failed call is tried again by `retry`, after
-        errors that `again` finds worth it; each attempt takes its `charge`, and where none is left
-        the error stands. A refusal is recorded too: raised later, a limit must not change a replay.
+        the first attempt with these inputs, `check` before the call. A failed call is tried again
+        by `retry`, after errors that `again` finds worth it; each attempt takes its `charge`, and
+        where none is left the error stands. A refusal is recorded too: raised later, a limit must
+        not change a replay.
 
         Raises:
             Suspended: the run is being stopped.
@@ -147,8 +148,9 @@ class Run:
                 await asyncio.get_running_loop().create_future()  # whatever cancels it this time
             return self.replay(branch, found, adapter)
         value = None
+        is_new = found is None or found.digest != record.digest
         try:
-            refusal = await permit(branch, key) if permit is not None and found is None else None
+            refusal = await permit(branch, record) if permit is not None and is_new else None
             if refusal is not None:
                 await self.charge(branch, "steps")
                 record.status, record.error = "failed", encode_error(name, refusal)

@@ -131,8 +131,8 @@ async def _copy_steps(tx: Transaction, origin: str, fork: str, steps: int) -> No
     # A permission was given for one call: here it might be another.
     await tx.execute(
         "DELETE FROM step WHERE process_id = ? AND key LIKE ? AND output = ? AND NOT EXISTS"
-        " (SELECT 1 FROM step c WHERE c.process_id = ? AND c.key || ? = step.key)",
-        (fork, f"%{CONFIRM}", '"yes"', fork, CONFIRM),
+        " (SELECT 1 FROM step c WHERE c.process_id = ? AND c.key || ? || c.digest = step.key)",
+        (fork, f"%{CONFIRM}%", '"yes"', fork, CONFIRM),
     )
     await tx.execute(
         "INSERT INTO step_output (id, step_id, body) SELECT n.id, n.id, o.body FROM step n"

@@ -39,8 +39,8 @@ NO = frozenset({"no", "n", "cancel", "reject", "deny", "false"})
 MAX_ANSWER = {_K.CLARIFICATION: 2000}
 MAX_OPTION = 1000
 IN_DOUBT = ("retry", "done")
-CONFIRM = ".confirm"
-"""Ends the key of the question whether the call of a tool at that step may be made."""
+CONFIRM = ".confirm."
+"""Between the key and the digest of a step: the question whether this call may be made there."""
 
 
 class InterruptExpired(MissionError):

@@ -92,9 +92,10 @@ class Tools:
         )
 
     async def _permit(
-        self, spec: ToolSpec, arguments: dict[str, Any], branch: Branch, key: str
+        self, spec: ToolSpec, arguments: dict[str, Any], branch: Branch, record: Record
     ) -> MissionError | None:
-        run, key = self._run, key + CONFIRM
+        # By the arguments too: a yes is for what was shown, whatever a replay asks for.
+        run, key = self._run, f"{record.key}{CONFIRM}{record.digest}"
         decision = "confirm" if run.journal.is_asked(key) else self._decision(spec)
         if decision == "deny":
             reason = f"the policy of this server does not let '{run.process.capability}' run it"

@@ -77,9 +77,10 @@ async def test_permission_for_a_call_is_not_one_for_the_call_of_a_fork(
     await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
     both = await node.tower.fork_process(ann, process.pid, steps=2, message="everything")
     assert (await node.tower.wait(ann, both.pid, 10)).reply == "erased"
-    fork = await node.tower.fork_process(ann, process.pid, steps=1, message="everything")
-    fork = await node.tower.wait(ann, fork.pid, 10)
-    assert "everything" in fork.pending.question
+    for message in ("everything", "one file"):
+        fork = await node.tower.fork_process(ann, process.pid, steps=1, message=message)
+        fork = await node.tower.wait(ann, fork.pid, 10)
+        assert f"what: {message}" in fork.pending.question
     assert erased == ["one file"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from pydantic import ValidationError
 
@@ -197,6 +199,55 @@ async def test_question_once_asked_decides_though_the_policy_has_changed(
     assert process.pending.question == "and then?"
     process = await again.tower.resume_request(ann, process.pending.id, "rest", wait=10)
     assert (process.reply, calls) == ("burnt it, rest", ["burn"])
+
+
+async def test_yes_is_for_the_arguments_that_were_shown(start_node, send, ann) -> None:
+    what = "one file"
+
+    async def changing(mission: Mission) -> str:
+        return str(await mission.tools.burn(what=what))
+
+    node = await start_node(changing, tools=TOOLS)
+    first = (await send(node)).pending
+    what = "everything"
+    process = await node.tower.resume_request(ann, first.id, "yes", wait=10)
+    assert calls == []
+    assert "what: everything" in process.pending.question
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert (process.reply, calls) == ("burnt everything", ["burn"])
+
+
+async def test_call_in_doubt_is_not_retried_with_what_nobody_was_shown(
+    start_node, send, ann
+) -> None:
+    what = "one file"
+    started = asyncio.Event()
+
+    @tool(risk="destructive")
+    async def melt(what: str) -> str:
+        """Melt something."""
+        calls.append(what)
+        started.set()
+        await asyncio.Event().wait()
+        return what
+
+    async def changing(mission: Mission) -> str:
+        return str(await mission.tools.melt(what=what))
+
+    node = await start_node(changing, tools=[melt], shutdown_seconds=0)
+    process = await send(node)
+    await node.tower.resume_request(ann, process.pending.id, "yes")
+    async with asyncio.timeout(10):
+        await started.wait()
+    await node.stop()
+    what = "everything"
+    node = await start_node(changing, tools=[melt], shutdown_seconds=0)
+    process = await node.tower.wait(ann, process.pid, 10)
+    assert process.pending.kind is InterruptKind.CONFIRMATION
+    assert "what: everything" in process.pending.question
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert process.pending.kind is InterruptKind.AGENT_REVIEW
+    assert calls == ["one file"]
 
 
 async def test_declined_tool_says_so_to_the_orchestrator(start_node, send, ann) -> None:
