@@ -41,12 +41,12 @@ class OrchestratorSpec:
     user first (`confirm`) or are refused (`deny`), where the settings' rules say nothing; without
     it those that are not read-only ask. With `on_error` `ask`, the user of a process that failed
     unexpectedly says whether it is tried again from where it was.
-    The fields of the pydantic model `state` are the keys of `mission.state`, with their types;
-    without it any key holds any JSON.
+    The fields of the pydantic model `state` are the keys of `mission.state`, with their types and
+    validators; without it any key holds any JSON.
 
     Raises:
         ValueError: events of the server begin with `name`, `tool_policy` holds something else, or
-            `state` is no model.
+            `state` is no model, or one with validators of the whole: keys are written one by one.
     """
 
     name: str
@@ -68,6 +68,11 @@ class OrchestratorSpec:
         check_decisions(self.name, self.tool_policy)
         if self.state is not None and not hasattr(self.state, "model_fields"):
             raise ValueError(f"capability '{self.name}': state={self.state!r} is no pydantic model")
+        if self.state is not None and self.state.__pydantic_decorators__.model_validators:
+            raise ValueError(
+                f"capability '{self.name}': state={self.state!r} has a model validator, but its"
+                " fields are written one by one; use field validators"
+            )
 
 
 class CapabilityRegistry:

@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+)
 
 from ..chat.text import checked
 from ..clock import Micros
@@ -18,6 +26,12 @@ from .codec import NotEncodable, adapter_of, encode, plain
 from .effects import ANY, Done, Run
 from .journal import Record
 
+_MODES: dict[str, Callable[[Any], Any]] = {
+    "after": AfterValidator,
+    "before": BeforeValidator,
+    "plain": PlainValidator,
+    "wrap": WrapValidator,
+}
 _STORED = "true"
 _TEXTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
 _BY_KEY: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
@@ -152,8 +166,19 @@ def _fields(model: type[BaseModel]) -> dict[str, TypeAdapter[Any]]:
     adapters: dict[str, TypeAdapter[Any]] = {}
     for name, field in model.model_fields.items():
         declared: Any = field.annotation
-        adapters[name] = adapter_of(Annotated[declared, *field.metadata, None])
+        validators = _validators(model, name)
+        adapters[name] = adapter_of(Annotated[declared, *field.metadata, *validators, None])
     return adapters
+
+
+def _validators(model: type[BaseModel], field: str) -> list[Any]:
+    """The `@field_validator`s of one field, which see nothing of the others."""
+    declared = model.__pydantic_decorators__.field_validators.values()
+    return [
+        _MODES[each.info.mode](each.func)
+        for each in declared
+        if field in each.info.fields or "*" in each.info.fields
+    ]
 
 
 def _decoded(key: str, adapter: TypeAdapter[Any], text: str) -> Any:

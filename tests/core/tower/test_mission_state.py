@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import InvalidInput, NotFound
@@ -290,6 +291,57 @@ async def test_last_of_two_writers_at_the_same_time_wins(start_node, send, ann) 
     (entry,) = await node.working_memory.entries(ann, process.session_id)
     assert process.reply == entry.value
     assert entry.value in ("a", "b")
+
+
+class Even(BaseModel):
+    n: int = 0
+    word: str = ""
+
+    @field_validator("n", mode="before")
+    @classmethod
+    def counted(cls, value: Any) -> Any:
+        return len(value) if isinstance(value, list) else value
+
+    @field_validator("n")
+    @classmethod
+    def even(cls, value: int, info: ValidationInfo) -> int:
+        if value % 2:
+            raise ValueError(f"{info.field_name} is odd")
+        return value
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def small(cls, value: Any, inner: Callable[[Any], Any]) -> Any:
+        result = inner(value)
+        if len(str(result)) > 3:
+            raise ValueError("too long")
+        return result
+
+
+async def test_validators_of_the_declared_model_are_asked(start_node, send) -> None:
+    async def work(mission: Mission) -> str:
+        refused: list[str] = []
+        for key, value in (("n", 3), ("n", 10_000), ("word", "long"), ("n", [1, 2]), ("word", "a")):
+            try:
+                await mission.state.set(key, value)
+            except InvalidInput as error:
+                refused.append(error.field)
+        return f"{refused} {await mission.state.all()}"
+
+    process = await send(await start_node(OrchestratorSpec("work", work, state=Even)))
+    assert process.reply == "['state.n', 'state.n', 'state.word'] {'n': 2, 'word': 'a'}"
+
+
+def test_validator_of_a_whole_model_is_refused() -> None:
+    class Whole(BaseModel):
+        n: int = 0
+
+        @model_validator(mode="after")
+        def check(self) -> Whole:
+            return self
+
+    with pytest.raises(ValueError, match="has a model validator"):
+        OrchestratorSpec("work", counts, state=Whole)
 
 
 def test_declaring_something_else_than_a_model_is_refused() -> None:
