@@ -1,7 +1,8 @@
 """A fork: a process in a session of its own that shares another's first steps.
 
-Its session starts with what had been said before. What `mission.random` and `mission.uuid` give
-differs from the original's, for it comes from the pid.
+Its session starts with what had been said before, and with the working memory of its capability as
+the shared steps left it. What `mission.random` and `mission.uuid` give differs from the original's,
+for it comes from the pid.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from ..errors import Conflict, InvalidInput
 from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import Caller, new_id
+from ..memory.working import store_values
 from ..storage.persistence import Row, Transaction
 from .interrupts import CONFIRM
 from .process import ProcessControlBlock, ProcessState, Usage
+from .rewind import state_after
 from .store import find_in_unit, insert_process, moved
 
 MAX_STEPS = 100_000
@@ -101,7 +104,12 @@ async def store_fork(
     }
     events += [told, NewEvent("process.created", created, fork.pid), ready]
     await insert_process(tx, fork, session.id, orjson.loads(row["input"]), at)
-    await _copy_steps(tx, origin.pid, fork.pid, steps)
+    copied = await _copy_steps(tx, origin.pid, fork.pid, steps)
+    began = row["started_at"] or at
+    until = max([began, *(step["created_at"] + step["duration"] for step in copied)])
+    ids = {step["id"] for step in copied}
+    held = await state_after(tx, origin, row["session_id"], ids, until)
+    await store_values(tx, session.id, fork.capability, held, at)
     await log.append(tx, session.id, caller.user_id, events, at)
     return fork
 
@@ -117,8 +125,16 @@ async def _earlier(tx: Transaction, session: int, message_id: int) -> list[Row]:
     return rows[::-1]
 
 
-async def _copy_steps(tx: Transaction, origin: str, fork: str, steps: int) -> None:
-    copied = await tx.execute(
+async def _copy_steps(tx: Transaction, origin: str, fork: str, steps: int) -> list[Row]:
+    """The original ones: their ids, when they began, how long they took."""
+    copied = await tx.fetch_all(
+        "SELECT id, created_at, duration FROM step WHERE process_id = ? AND status <> 'started'"
+        " ORDER BY created_at, id LIMIT ?",
+        (origin, steps),
+    )
+    if len(copied) < steps:
+        raise InvalidInput("steps", f"the process has finished {len(copied)} steps")
+    await tx.execute(
         "INSERT INTO step (process_id, key, kind, name, digest, status, attempt, output, error,"
         " large, size, created_at, duration, tokens_in, tokens_out, input_changed)"
         " SELECT ?, key, kind, name, digest, status, attempt, output, error, large, size,"
@@ -126,8 +142,6 @@ async def _copy_steps(tx: Transaction, origin: str, fork: str, steps: int) -> No
         " WHERE process_id = ? AND status <> 'started' ORDER BY created_at, id LIMIT ?",
         (fork, origin, steps),
     )
-    if copied < steps:
-        raise InvalidInput("steps", f"the process has finished {copied} steps")
     # A permission was given for one call: here it might be another.
     await tx.execute(
         "DELETE FROM step WHERE process_id = ? AND key LIKE ? AND output = ? AND NOT EXISTS"
@@ -140,3 +154,4 @@ async def _copy_steps(tx: Transaction, origin: str, fork: str, steps: int) -> No
         " WHERE n.process_id = ? AND n.large",
         (origin, fork),
     )
+    return copied

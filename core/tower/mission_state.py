@@ -25,6 +25,7 @@ from ..storage.persistence import Transaction
 from .codec import NotEncodable, adapter_of, encode, plain
 from .effects import ANY, Done, Run
 from .journal import Record
+from .rewind import NO_ROOM, STATE, WRITTEN
 
 _MODES: dict[str, Callable[[Any], Any]] = {
     "after": AfterValidator,
@@ -32,7 +33,6 @@ _MODES: dict[str, Callable[[Any], Any]] = {
     "plain": PlainValidator,
     "wrap": WrapValidator,
 }
-_STORED = "true"
 _TEXTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
 _BY_KEY: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
@@ -64,7 +64,7 @@ class State:
             text = await self._memory.value(run.owner.stream, run.process.capability, key)
             return Done([] if text is None else [text])
 
-        for text in await run.perform("state", f"get {key}", key, _TEXTS, call):
+        for text in await run.perform(STATE, f"get {key}", key, _TEXTS, call):
             return _decoded(key, adapter, text)
         if default is None and self._model is not None:
             field = self._model.model_fields[key]
@@ -78,7 +78,7 @@ class State:
         async def call(_key: str, _attempt: int) -> Done:
             return Done(await self._memory.values(run.owner.stream, run.process.capability))
 
-        found = await run.perform("state", "all", None, _BY_KEY, call)
+        found = await run.perform(STATE, "all", None, _BY_KEY, call)
         known = found if self._model is None else self._model.model_fields.keys() & found.keys()
         return {
             key: _decoded(key, self._adapter(key), text)
@@ -111,11 +111,12 @@ class State:
         session, capability = run.owner.stream, run.process.capability
 
         async def call(_key: str, _attempt: int) -> Done:
-            return Done(not kept or await self._memory.has_room(session, capability, kept))
+            fits = not kept or await self._memory.has_room(session, capability, kept)
+            return Done(texts if fits else None)
 
         def store(record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
             async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
-                if record.output != _STORED:
+                if record.output in (None, NO_ROOM):
                     return []
                 await store_values(tx, session, capability, texts, at)
                 payload = {"step": record.key, "capability": capability, "keys": list(texts)}
@@ -123,7 +124,7 @@ class State:
 
             return write
 
-        if not await run.perform("state", name, texts, ANY, call, tell=store):
+        if await run.perform(STATE, name, texts, WRITTEN, call, tell=store) is None:
             raise QuotaExceeded(
                 "max_state_keys_exceeded",
                 f"a session's working memory holds at most {MAX_KEYS} keys; delete some first",

@@ -84,6 +84,45 @@ async def test_permission_for_a_call_is_not_one_for_the_call_of_a_fork(
     assert erased == ["one file"]
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_fork_starts_with_the_working_memory_that_its_steps_left(
+    start_node, send, ann, steps: int
+) -> None:
+    before = {"gone": 1, "kept": 2, "k": "zero"}
+
+    async def work(mission: Mission) -> str:
+        state = mission.state
+        if mission.message == "before":
+            await state.update(before)
+        elif mission.message == "after":
+            await state.set("kept", 3)
+        else:
+            if mission.message != "look 0":
+                await state.set("k", "first")
+            if mission.message not in ("look 0", "look 1"):
+                await state.update({"k": "x" * 65_000, "new": [1] * 5000})
+            if mission.message not in ("look 0", "look 1", "look 2"):
+                await state.delete("gone")
+        return str(await state.all())
+
+    large = {"k": "x" * 65_000, "new": [1] * 5000}
+    left = [
+        before,
+        before | {"k": "first"},
+        before | large,
+        {"kept": 2} | large,
+    ]
+    node = await start_node(work)
+    session = (await send(node, "before")).session_id
+    origin = await send(node, "hi", session_id=session)
+    await send(node, "after", session_id=session)
+    fork = await node.tower.fork_process(ann, origin.pid, steps=steps, message=f"look {steps}")
+    fork = await node.tower.wait(ann, fork.pid, 10)
+    held = await node.working_memory.entries(ann, fork.session_id)
+    assert {each.key: each.value for each in held} == left[steps]
+    assert fork.reply == str({key: left[steps][key] for key in sorted(left[steps])}), fork.error
+
+
 async def test_fork_that_cannot_be_is_refused_and_leaves_nothing(start_node, send, ann) -> None:
     async def child(mission: Mission) -> str:
         return "child"
