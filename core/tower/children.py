@@ -175,6 +175,17 @@ async def cancel_below(
     return ended, events
 
 
+async def billed_to(tx: Transaction, pid: str) -> dict[str, int]:
+    """Inside a unit: what `_bill` has added, of the counts that a replay counts again."""
+    row = await tx.fetch_one(
+        "SELECT COALESCE(SUM(agent_hops), 0) AS agent_hops,"
+        " COALESCE(SUM(iterations), 0) AS iterations FROM process"
+        " WHERE parent_pid = ? AND state IN ('terminated', 'zombie')",
+        (pid,),
+    )
+    return {name: row[name] for name in ("agent_hops", "iterations")} if row else {}
+
+
 async def _bill(tx: Transaction, pid: str, parent_pid: str) -> None:
     """What a process has used counts as its parent's too."""
     row = await tx.fetch_one("SELECT * FROM process WHERE pid = ?", (pid,))

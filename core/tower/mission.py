@@ -224,7 +224,7 @@ class Mission:
         branch = current_branch()
         key = branch.next_key()
         run.hops += 1
-        if run.hops > run.meter.usage.agent_hops:  # a replayed stage was charged already
+        if run.hops > run.meter.own("agent_hops"):  # a replayed stage was charged already
             await run.charge(branch, "agent_hops")
         run.ledger.enter(name)
         run.ledger.tell(NewEvent("stage.started", {"stage": name}, self.pid, key))
@@ -251,7 +251,7 @@ class Mission:
         while True:
             number += 1
             self._run.iterations += 1
-            if self._run.iterations > self._run.meter.usage.iterations:
+            if self._run.iterations > self._run.meter.own("iterations"):
                 await self._run.charge(current_branch(), "iterations")
             yield number
 

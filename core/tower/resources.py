@@ -50,6 +50,11 @@ class Meter:
     def usage(self) -> Usage:
         return self._account.usage
 
+    def own(self, resource: str) -> int:
+        """What the process has used itself, in earlier runs too, without its children."""
+        used: int = getattr(self.usage, resource)
+        return used - self._account.billed.get(resource, 0)
+
     def charge(self, *resources: str) -> None:
         """Take one of each resource (a field of `Usage`), or none of any.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -54,6 +54,8 @@ class Start:
     process: ProcessControlBlock
     stream: int
     input: dict[str, Any]
+    billed: dict[str, int] = field(default_factory=dict[str, int])
+    """How much of its usage is its children's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Runner:
         process = start.process
         owner = Owner(process.pid, process.epoch, start.stream, process.user_id)
         root = Branch("", None)
-        account = self._accounts[process.pid] = Account(process.quota, process.usage)
+        account = self._accounts[process.pid] = Account(process.quota, process.usage, start.billed)
         ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
         self._roots[process.pid] = root
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..clock import SECOND, Micros, now
@@ -47,12 +47,14 @@ class UsageTotal:
 class Account:
     """What one run may use and has used, and how much of that is stored.
 
-    `adjusted` is called when the quota is another one than before.
+    `billed` is how much of each count is its children's. `adjusted` is called when the quota is
+    another one than before.
     """
 
-    def __init__(self, quota: Quota, usage: Usage) -> None:
+    def __init__(self, quota: Quota, usage: Usage, billed: Mapping[str, int]) -> None:
         self.quota = quota
         self.usage = usage
+        self.billed = dict(billed)
         self.adjusted: Callable[[], None] = _nothing
         self._text = quota.model_dump_json()
         self._stored = _counts(usage)
@@ -87,6 +89,7 @@ class Account:
             self.usage.elapsed_seconds += amount / SECOND
         else:
             setattr(self.usage, column, getattr(self.usage, column) + amount)
+            self.billed[column] = self.billed.get(column, 0) + amount
 
 
 def day_of(at: Micros) -> int:

@@ -381,6 +381,39 @@ async def test_what_a_child_uses_counts_as_its_parents(start_node, send) -> None
     assert stored.usage.elapsed_seconds > spent
 
 
+async def hops(mission: Mission, count: int) -> None:
+    for number in range(count):
+        async with mission.stage(f"stage {number}"):
+            pass
+
+
+async def rounds(mission: Mission, count: int) -> None:
+    async for number in mission.rounds():
+        if number == count:
+            return
+
+
+@pytest.mark.parametrize(("use", "name"), [(hops, "agent_hops"), (rounds, "iterations")])
+@pytest.mark.parametrize(("most", "reason"), [(6, None), (5, "exceeded")])
+async def test_hops_and_rounds_of_a_child_leave_its_parent_fewer(
+    start_node, send, use, name: str, most: int, reason: str | None
+) -> None:
+    async def leaf(mission: Mission) -> str:
+        await use(mission, 3)
+        return "leaf"
+
+    async def boss(mission: Mission) -> str:
+        await use(mission, 1)
+        await mission.spawn("leaf", "a")
+        await use(mission, 2)
+        return "boss"
+
+    node = await start_node(boss, leaf, quota={f"max_{name}": most})
+    process = await send(node)
+    assert process.reason == (reason and f"max_{name}_{reason}")
+    assert getattr(process.usage, name) == most
+
+
 async def test_child_that_uses_most_of_a_limit_leaves_its_parent_a_warning(
     start_node, send, told
 ) -> None:
