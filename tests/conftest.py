@@ -2,7 +2,7 @@
 
 `MISSION_TEST_PROFILE=nightly` (`make nightly`) asks for long versions: more generated examples, and
 True from the fixture `nightly`, by which a test chooses its size. `MISSION_TEST_DATABASE=postgres`
-runs all of them on PostgreSQL; see `support/postgresql.py`.
+runs all of them on PostgreSQL; see `support/databases.py`.
 """
 
 from __future__ import annotations
@@ -11,28 +11,19 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import pytest
 import stamina
 from hypothesis import settings
-from pydantic import SecretStr
 
-from mission_system.core import runtime
-from mission_system.core.settings import Settings
-from mission_system.core.storage.database import Database, make_database
+pytest_plugins = ["postgresql", "databases"]  # in tests/support
 
-pytest_plugins = ["postgresql"]  # in tests/support
-
-DATABASE = os.environ.get("MISSION_TEST_DATABASE", "sqlite")
 PROFILE = os.environ.pop("MISSION_TEST_PROFILE", "default")
 
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=2000, deadline=None)
 settings.load_profile(PROFILE)
-
-if TYPE_CHECKING:
-    from postgresql import Databases
 
 
 class RequireProgram(Protocol):
@@ -90,36 +81,3 @@ def chromium(require_program: RequireProgram) -> str:
     return require_program(
         "chromium", "chromium-browser", "google-chrome", install="apt install chromium"
     )
-
-
-class DatabaseOf(Protocol):
-    """The variables that lead a server on this data folder to the database it is tested on."""
-
-    def __call__(self, folder: Path) -> dict[str, str]: ...
-
-
-@pytest.fixture(scope="session", autouse=DATABASE == "postgres")
-def chosen_databases(request: pytest.FixtureRequest) -> Iterator[DatabaseOf]:
-    """Gives each data folder the kind of database that this run is about."""
-    if DATABASE == "sqlite":
-        yield lambda folder: {}
-        return
-    postgres: Databases = request.getfixturevalue("postgres")
-
-    def make(settings: Settings) -> Database:
-        if settings.database_url is None:
-            url = SecretStr(postgres.of(settings.data))
-            settings = settings.model_copy(update={"database_url": url})
-        return make_database(settings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "make_database", make)
-        yield lambda folder: {"MISSION_DATABASE_URL": postgres.of(folder)}
-
-
-@pytest.fixture(autouse=DATABASE == "postgres")
-def databases_dropped(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Drops what a test has used, so that a long run does not fill the disk."""
-    postgres: Databases = request.getfixturevalue("postgres")
-    yield
-    postgres.drop_used()

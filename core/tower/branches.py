@@ -102,7 +102,7 @@ class Branch:
 
     def end(self) -> None:
         """The run is over: tasks that it has left behind stop, and it is kept alive by nothing."""
-        self.suspended, self.unwound = Suspended("ended"), None
+        self.suspended, self.unwound, self.owner = Suspended("ended"), None, None
 
     @contextmanager
     def inside(self, step: str) -> Iterator[None]:

@@ -13,7 +13,7 @@ from .process import Interrupt, InterruptKind, InterruptStatus
 _INTERRUPTS = (
     "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id WHERE "
 )
-LAST_ID = "~"  # sorts after every id
+LAST_ID = "z"  # sorts after every id, by bytes and by a language's order
 
 
 class InterruptStore:

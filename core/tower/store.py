@@ -44,7 +44,7 @@ _ANYONES = (
     " OR p.pid = (SELECT i.process_id FROM interrupt i WHERE i.id = ?)"
     " ORDER BY p.pid DESC LIMIT 1"
 )
-LAST_PID = "~"  # sorts after every pid
+LAST_PID = "z"  # sorts after every pid, by bytes and by a language's order
 
 
 class ProcessStore:

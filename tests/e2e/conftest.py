@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
+from databases import ChosenDatabases
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
@@ -35,6 +36,7 @@ class Cli:
     """Runs `mission` with the data folder and the plugins of one test."""
 
     folder: Path
+    database: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,6 +63,7 @@ class Cli:
             **kept,
             "PYTHONPATH": str(self.folder / "plugins"),
             "MISSION_DATA": str(self.data),
+            **self.database,
             **self.environment,
         }
 
@@ -278,15 +281,16 @@ async def execute(
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def cli(tmp_path: Path, databases: ChosenDatabases) -> Cli:
     """A command line with a data folder of its own, and no server yet."""
-    return Cli(tmp_path)
+    return Cli(tmp_path, databases.environment(tmp_path / "data"))
 
 
 @pytest.fixture(scope="module")
-def module_cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def module_cli(tmp_path_factory: pytest.TempPathFactory, databases: ChosenDatabases) -> Cli:
     """The same for all tests of a module."""
-    return Cli(tmp_path_factory.mktemp("module"))
+    folder = tmp_path_factory.mktemp("module")
+    return Cli(folder, databases.environment(folder / "data"))
 
 
 @pytest.fixture(scope="module")

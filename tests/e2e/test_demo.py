@@ -8,16 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from databases import ChosenDatabases
+
 ROOT = Path(__file__).parents[2]
 CITATION = re.compile(r"^- (\S+):(\d+) .*?`(.+)`$", re.MULTILINE)
 
 
-def test_demo_answers_about_this_repository_with_citations_that_are_true(tmp_path: Path) -> None:
+def test_demo_answers_about_this_repository_with_citations_that_are_true(
+    tmp_path: Path, databases: ChosenDatabases
+) -> None:
     arguments = ["demo", "--once", "--port", "0", "--data", str(tmp_path / "data")]
     ran = subprocess.run(
         [sys.executable, "-m", "mission_system", *arguments],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "400"},
+        env={**os.environ, "COLUMNS": "400", **databases.environment(tmp_path / "data")},
         capture_output=True,
         text=True,
         timeout=100,
@@ -27,7 +31,7 @@ def test_demo_answers_about_this_repository_with_citations_that_are_true(tmp_pat
     for stage in ("perception", "intent", "planner", "traverser", "synthesizer", "critic"):
         assert f"- {stage}" in ran.stderr  # progress; the answer alone is on stdout
     citations = CITATION.findall(ran.stdout)
-    assert ("core/tower/control_tower.py", "class ControlTower:") in [
+    assert ("core/tower/control_tower.py", "class ControlTower(Views):") in [
         (path, text) for path, _, text in citations
     ]
     for path, line, text in citations:

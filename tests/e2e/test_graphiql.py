@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from databases import ChosenDatabases
 from playwright.async_api import Browser, Page, async_playwright
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,7 +21,9 @@ RESULT = ".graphiql-response .result-window"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def server(
+    tmp_path_factory: pytest.TempPathFactory, databases: ChosenDatabases
+) -> AsyncIterator[str]:
     """The URL of a server, started as a person would."""
     data = tmp_path_factory.mktemp("graphiql")
     process = await asyncio.create_subprocess_exec(
@@ -27,6 +31,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]
         *("--data", data),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **databases.environment(data)},
     )
     assert process.stdout is not None
     try:

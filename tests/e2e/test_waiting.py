@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from databases import ChosenDatabases
 
 from mission_system import Caller, Envelope, Mission, OrchestratorSpec, Settings, ToolCatalog
 from mission_system.core.capabilities import CapabilityRegistry
 from mission_system.core.node import Node
 from mission_system.core.runtime import create_mission_runtime
-from mission_system.core.storage.database import make_database
 from mission_system.core.storage.persistence import Params, Persistence, Row, Unit
 from mission_system.core.tower.store import close_interrupts, open_ids, open_questions
 
@@ -55,8 +55,7 @@ async def asks(mission: Mission) -> str:
 
 def node_on(data: Path, persistence: Persistence | None = None) -> Node:
     settings = Settings(data=data)
-    storage = persistence or make_database(settings)
-    runtime = create_mission_runtime(ToolCatalog(), storage, settings, use_mock=True)
+    runtime = create_mission_runtime(ToolCatalog(), persistence, settings, use_mock=True)
     return Node(runtime, CapabilityRegistry((OrchestratorSpec("asks", asks),), "asks"))
 
 
@@ -122,8 +121,10 @@ def resident(server: Server) -> float:
     raise AssertionError("no VmRSS")
 
 
-def test_a_start_reads_nothing_of_the_processes_that_wait(crowded: Cli) -> None:
-    storage = Reading(make_database(Settings(data=crowded.data)))
+def test_a_start_reads_nothing_of_the_processes_that_wait(
+    crowded: Cli, databases: ChosenDatabases
+) -> None:
+    storage = Reading(databases.make(Settings(data=crowded.data)))
 
     async def start() -> None:
         async with node_on(crowded.data, storage):
@@ -134,15 +135,10 @@ def test_a_start_reads_nothing_of_the_processes_that_wait(crowded: Cli) -> None:
     asyncio.run(start())
     assert storage.rows <= READ_AT_START
     assert storage.units == 0
-    with closing(sqlite3.connect(crowded.data / "mission.sqlite3")) as database:
-        assert database.execute("SELECT count(*) FROM process").fetchone() == (WAITING,)
-        plans = [
-            step[3]
-            for sql, params in storage.reads
-            for step in database.execute(f"EXPLAIN QUERY PLAN {sql}", params)
-        ]
-    assert plans
-    assert [step for step in plans if step.startswith("SCAN")] == []
+    assert databases.rows(crowded.data, "SELECT count(*) FROM process")[0][0] == WAITING
+    assert storage.reads
+    for sql, params in storage.reads:
+        assert databases.scans(crowded.data, sql, params) == []
 
 
 class Explaining:
@@ -161,6 +157,7 @@ class Explaining:
         return len(await self.fetch_all(sql, params))
 
 
+@pytest.mark.sqlite
 async def test_the_questions_of_a_process_are_not_looked_for_among_all(crowded: Cli) -> None:
     with closing(sqlite3.connect(crowded.data / "mission.sqlite3")) as database:
         unit: Any = Explaining(database)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from mission_system import Mission, OrchestratorSpec, PluginContext, Reply, ToolSpec, hookimpl, tool
 
@@ -55,6 +56,20 @@ async def write(mission: Mission) -> Reply:
         return await mission.llm().stream(mission.message)
 
 
+async def looks(mission: Mission) -> str:
+    """Writes all the time until there is a file `go`."""
+    while not await mission.step("look", Path("go").exists):
+        await asyncio.sleep(0.2)
+    return f"looks: {mission.message}"
+
+
+async def works(mission: Mission) -> str:
+    """Writes nothing until there is a file `go`."""
+    while not Path("go").exists():
+        await asyncio.sleep(0.05)
+    return f"works: {mission.message}"
+
+
 async def escape(mission: Mission) -> str:
     return "safe\x1b[31m\x07 text"
 
@@ -66,5 +81,5 @@ def register_tools(context: PluginContext) -> list[ToolSpec]:
 
 @hookimpl
 def register_orchestrators(context: PluginContext) -> list[OrchestratorSpec]:
-    functions = [guess, erase, boss, hang, deaf, stuck, crash, write, escape]
+    functions = [guess, erase, boss, hang, deaf, stuck, crash, write, looks, works, escape]
     return [OrchestratorSpec(f.__name__, f) for f in functions]

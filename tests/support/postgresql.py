@@ -31,7 +31,7 @@ from mission_system.core.storage.postgres.migrate import migrate
 
 GIVEN_URL = os.environ.get("MISSION_TEST_DATABASE_URL")
 START_SECONDS = 60
-OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300")
+OPTIONS = ("fsync=off", "full_page_writes=off", "max_connections=300")
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 T = TypeVar("T")
 
@@ -118,7 +118,6 @@ class Databases:
         self._url = url
         self._names = (f"mission_test_{os.getpid()}_{number}" for number in count())
         self._template = ""
-        self._by_folder: dict[Path, str] = {}
 
     def url(self, name: str) -> str:
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
@@ -139,22 +138,10 @@ class Databases:
         self.execute(f"CREATE DATABASE {name} TEMPLATE {self._template}")
         return self.url(name)
 
-    def of(self, folder: Path) -> str:
-        """The URL of the database that belongs to this data folder."""
-        if folder not in self._by_folder:
-            self._by_folder[folder] = self.new()
-        return self._by_folder[folder]
-
     def drop(self, url: str) -> None:
         self.execute(f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")
 
-    def drop_used(self) -> None:
-        """Drop every database that belongs to a folder."""
-        for folder in list(self._by_folder):
-            self.drop(self._by_folder.pop(folder))
-
     def close(self) -> None:
-        self.drop_used()
         if self._template:
             self.drop(self.url(self._template))
 

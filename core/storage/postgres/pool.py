@@ -38,6 +38,7 @@ class Pool:
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
             statement_cache_size=CACHED_STATEMENTS,
+            max_cached_statement_lifetime=0,  # else a timer each, which holds its caller's context
             server_settings={**SERVER_SETTINGS, **settings},
             init=prepare,
             reset=_keep,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import ChosenDatabases
 
 from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
 from mission_system.core.identity import Caller
@@ -218,7 +219,7 @@ async def test_orchestrator_that_cancels_itself_has_failed(start_node, send) -> 
 
 @pytest.mark.parametrize("where", ["step", "orchestrator"])
 def test_event_loop_that_is_closed_over_a_run_leaves_it_to_the_next_server(
-    tmp_path: Path, where: str
+    tmp_path: Path, where: str, databases: ChosenDatabases
 ) -> None:
     calls: list[str] = []
     gate = asyncio.Event()
@@ -255,6 +256,7 @@ def test_event_loop_that_is_closed_over_a_run_leaves_it_to_the_next_server(
             return (await node.tower.wait(Caller("ann"), pid, 10)).reply
 
     pid = asyncio.run(first())
+    databases.bury(tmp_path)
     assert asyncio.run(second(pid)) == "done"
     assert calls == ["x", "x"]
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from mission_system.core.errors import InvalidInput, NotFound
 from mission_system.core.identity import Caller
 from mission_system.core.memory import working
 from mission_system.core.storage.persistence import Transaction
-from mission_system.core.storage.sqlite.database import SqliteDatabase
 from mission_system.core.tower.codec import NotEncodable
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Outcome
@@ -102,7 +100,7 @@ async def test_write_is_told_with_its_keys_and_without_its_values(start_node, se
 
 @pytest.mark.parametrize("stopped_at", range(5))
 async def test_replay_sees_what_was_seen_and_writes_nothing_again(
-    start_node, send, ann, tmp_path: Path, stopped_at: int
+    start_node, send, ann, stopped_at: int
 ) -> None:
     """The server stops at each point in turn; another process changes the key meanwhile."""
     gate = asyncio.Event()
@@ -139,10 +137,9 @@ async def test_replay_sees_what_was_seen_and_writes_nothing_again(
         assert row is not None
         await working.store_values(tx, row["id"], "work", {"k": '"theirs"'}, 1)
 
-    database = SqliteDatabase(tmp_path / "data")
-    await database.open()
-    await database.write(meddle)
-    await database.close()
+    await node.database.open()
+    await node.database.write(meddle)
+    await node.database.close()
     gate.set()
     node = await start_node(work)
     process = await node.tower.wait(ann, process.pid, 10)

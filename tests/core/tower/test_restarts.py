@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 from mission_system.core.storage.persistence import Transaction
-from mission_system.core.storage.sqlite.database import SqliteDatabase
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import ProcessState
 
 
-async def crash(node: Any, folder: Path, new_step: str | None = None) -> None:
+async def crash(node: Any, new_step: str | None = None) -> None:
     """What a server that dies leaves: a process that is running, perhaps one step further."""
     await node.stop()
-    database = SqliteDatabase(folder)
-    await database.open()
+    await node.database.open()
 
     async def unit(tx: Transaction) -> None:
         await tx.execute("UPDATE process SET state = 'running'")
@@ -28,8 +25,8 @@ async def crash(node: Any, folder: Path, new_step: str | None = None) -> None:
                 (new_step, False, False),
             )
 
-    await database.write(unit)
-    await database.close()
+    await node.database.write(unit)
+    await node.database.close()
 
 
 async def stuck(mission: Mission) -> str:
@@ -38,15 +35,15 @@ async def stuck(mission: Mission) -> str:
 
 
 async def test_process_that_servers_die_under_is_blocked_and_resumed_on_demand(
-    start_node: Any, send: Any, ann: Any, tmp_path: Path
+    start_node: Any, send: Any, ann: Any
 ) -> None:
     node = await start_node(stuck, shutdown_seconds=0)
     pid = (await send(node, wait=None)).pid
     for _ in range(3):
-        await crash(node, tmp_path / "data")
+        await crash(node)
         node = await start_node(stuck, shutdown_seconds=0)
         assert not (await node.tower.get(ann, pid)).settled
-    await crash(node, tmp_path / "data")
+    await crash(node)
     node = await start_node(stuck, shutdown_seconds=0)
     process = await node.tower.get(ann, pid)
     assert (process.state, process.reason) == (ProcessState.BLOCKED, "crashed_repeatedly")
@@ -54,18 +51,18 @@ async def test_process_that_servers_die_under_is_blocked_and_resumed_on_demand(
     node = await start_node(stuck, shutdown_seconds=0)  # not by itself
     assert (await node.tower.get(ann, pid)).state is ProcessState.BLOCKED
     assert not (await node.tower.resume_process(ann, pid)).settled
-    await crash(node, tmp_path / "data")
+    await crash(node)
     node = await start_node(stuck, shutdown_seconds=0)
     assert (await node.tower.get(ann, pid)).state is ProcessState.BLOCKED  # once more, no oftener
 
 
 async def test_process_that_gets_on_is_restarted_as_often_as_it_takes(
-    start_node: Any, send: Any, ann: Any, tmp_path: Path
+    start_node: Any, send: Any, ann: Any
 ) -> None:
     node = await start_node(stuck, shutdown_seconds=0, max_restarts=1)
     pid = (await send(node, wait=None)).pid
     for number in range(5):
-        await crash(node, tmp_path / "data", new_step=str(100 + number))
+        await crash(node, new_step=str(100 + number))
         node = await start_node(stuck, shutdown_seconds=0, max_restarts=1)
         assert not (await node.tower.get(ann, pid)).settled
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from mission_system.core.errors import Conflict, MissionError
 from mission_system.core.storage.persistence import Params, Row
-from mission_system.core.storage.sqlite.database import SqliteDatabase
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Outcome, ProcessState
@@ -133,31 +131,24 @@ async def test_question_of_a_process_that_ends_meanwhile_is_closed(start_node, s
         await node.tower.resume_request(ann, pending[0].id, "too late")
 
 
-class Interposed(SqliteDatabase):
-    """Does something between the two reads that load a journal."""
-
-    between: Callable[[], Awaitable[object]] | None = None
-
-    async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
-        rows = await super().fetch_all(sql, params)
-        if self.between is not None and "process_id = ?" in sql:
-            action, self.between = self.between, None
-            await action()
-        return rows
-
-
-async def test_answer_that_comes_while_the_journal_is_read_is_found(start_node, send, ann) -> None:
+async def test_answer_that_comes_while_the_journal_is_read_is_found(
+    start_node, send, ann, monkeypatch
+) -> None:
     async def both(mission: Mission) -> str:
         return " ".join(await mission.gather(mission.clarify("a?"), mission.clarify("b?")))
 
     node = await start_node(both)
-    node.database.__class__ = Interposed
+    fetch_all = node.database.fetch_all
     questions = {each.question: each.id for each in (await send(node)).interrupts}
 
-    async def answer() -> None:
-        await node.tower.resume_request(ann, questions["b?"], "B")
+    async def interposed(sql: str, params: Params = ()) -> list[Row]:
+        """Lets the other answer come between the two reads that load a journal."""
+        rows = await fetch_all(sql, params)
+        if "process_id = ?" in sql and (question := questions.pop("b?", None)):
+            await node.tower.resume_request(ann, question, "B")
+        return rows
 
-    node.database.between = answer
+    monkeypatch.setattr(node.database, "fetch_all", interposed)
     process = await node.tower.resume_request(ann, questions["a?"], "A", wait=10)
     assert (process.reply, process.error) == ("A B", None)
 

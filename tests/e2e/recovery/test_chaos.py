@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from databases import ChosenDatabases
 from websockets.exceptions import WebSocketException
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ class Chaos:
 
     server: Server
     folder: Path
+    databases: ChosenDatabases
     seed: int
     requests: dict[str, Request] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
@@ -258,10 +258,8 @@ class Chaos:
         return file.read_text().splitlines() if file.exists() else []
 
     def rows(self, sql: str) -> list[Any]:
-        """From the database file itself, whether a server runs or not."""
-        file = self.folder / "data" / "mission.sqlite3"
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            return database.execute(sql).fetchall()
+        """From the database itself, whether a server runs or not."""
+        return [tuple(row) for row in self.databases.rows(self.folder / "data", sql)]
 
     def unsettled(self) -> list[Any]:
         """Processes that go on, or wait for an answer that somebody gives."""
@@ -280,7 +278,7 @@ class Chaos:
 
 
 @pytest.fixture(scope="module")
-def chaos(module_cli: Cli, nightly: bool) -> Chaos:
+def chaos(module_cli: Cli, databases: ChosenDatabases, nightly: bool) -> Chaos:
     """What is left of it, the server stopped."""
     module_cli.install("burden", BURDEN.read_text())
     module_cli.environment["MISSION_LLM_PROVIDER"] = "traced"
@@ -288,7 +286,7 @@ def chaos(module_cli: Cli, nightly: bool) -> Chaos:
     seed = SystemRandom().getrandbits(32)
     print(f"chaos, seed {seed}")
     with module_cli.server() as server:
-        chaos = Chaos(server, module_cli.folder, seed)
+        chaos = Chaos(server, module_cli.folder, databases, seed)
         asyncio.run(chaos.run(*((300, 900.0) if nightly else (30, 60.0))))
     print(
         f"{len(chaos.deaths)} kills, {len(chaos.requests)} requests,"
@@ -482,12 +480,14 @@ def test_counters_equal_the_rows(chaos: Chaos) -> None:
     for row in chaos.rows(
         "SELECT p.epoch, p.tokens_in, p.tokens_out, p.steps, p.tool_calls, p.llm_calls,"
         " COALESCE(sum(s.tokens_in), 0), COALESCE(sum(s.tokens_out), 0), count(s.id),"
-        " COALESCE(sum(s.kind = 'tool'), 0), COALESCE(sum(s.kind = 'llm'), 0),"
+        " COALESCE(sum(CASE s.kind WHEN 'tool' THEN 1 END), 0),"
+        " COALESCE(sum(CASE s.kind WHEN 'llm' THEN 1 END), 0),"
         " c.tokens_in, c.tokens_out, c.steps, c.tool_calls, c.llm_calls"
         " FROM process p LEFT JOIN step s ON s.process_id = p.pid"
         " LEFT JOIN (SELECT parent_pid, sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,"
         " sum(steps) AS steps, sum(tool_calls) AS tool_calls, sum(llm_calls) AS llm_calls"
-        " FROM process GROUP BY parent_pid) c ON c.parent_pid = p.pid GROUP BY p.pid"
+        " FROM process GROUP BY parent_pid) c ON c.parent_pid = p.pid GROUP BY p.pid,"
+        " c.tokens_in, c.tokens_out, c.steps, c.tool_calls, c.llm_calls"
     ):
         epoch, counted, own, below = row[0], row[1:6], row[6:11], row[11:16]
         expected = [mine + (theirs or 0) for mine, theirs in zip(own, below, strict=True)]
