@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..storage.persistence import Persistence
+from .process import ProcessState
 from .usage import total_usage
 
+_ENDED = (ProcessState.TERMINATED, ProcessState.ZOMBIE)
+_ACTIVE = tuple(state for state in ProcessState if state not in _ENDED)
 _BY_STATE = (
-    "SELECT CASE WHEN state = 'zombie' THEN 'terminated' ELSE state END AS seen,"
-    " COUNT(*) AS processes FROM process GROUP BY 1"
+    "SELECT state, COUNT(*) AS processes FROM process"  # noqa: S608
+    f" WHERE state IN ({', '.join('?' * len(_ACTIVE))}) GROUP BY state"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TowerMetrics:
-    """Counts over all users. States that no process is in are left out.
+    """Counts over all users; what has been removed since counts as terminated.
 
-    `active_processes` are those that have not ended.
+    States that no process is in are left out. `active_processes` are those that have not ended.
     """
 
     total_processes: int
@@ -30,13 +33,16 @@ class TowerMetrics:
 
 
 async def read_metrics(persistence: Persistence) -> TowerMetrics:
-    """Totals count what has been removed since; the states are those of what is stored."""
-    rows = await persistence.fetch_all(_BY_STATE)
-    by_state = {str(row["seen"]): int(row["processes"]) for row in rows}
+    """Reads no process that has ended: of these there are many."""
     used = await total_usage(persistence)
+    rows = await persistence.fetch_all(_BY_STATE, _ACTIVE)
+    by_state = {str(row["state"]): int(row["processes"]) for row in rows}
+    active = sum(by_state.values())
+    if used.processes > active:
+        by_state[ProcessState.TERMINATED.value] = used.processes - active
     return TowerMetrics(
         total_processes=used.processes,
-        active_processes=sum(by_state.values()) - by_state.get("terminated", 0),
+        active_processes=active,
         processes_by_state=by_state,
         system_llm_calls=used.llm_calls,
         system_tool_calls=used.tool_calls,

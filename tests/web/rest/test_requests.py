@@ -287,7 +287,8 @@ async def test_4_the_total_of_processes_never_falls(api: Api) -> None:
     before = (await api.http.get("/api/v1/metrics")).json()
     await api.call("DELETE", f"/api/v1/chat/sessions/{sent['session_id']}", soft="false")
     after = (await api.http.get("/api/v1/metrics")).json()
-    assert after == before | {"processes_by_state": {}}
+    assert after == before
+    assert after["processes_by_state"] == {"terminated": 1}
 
 
 async def test_a_request_with_the_same_key_is_done_once(api: Api) -> None:
