@@ -76,16 +76,6 @@ class Branch:
         *_, root = self._upwards()
         return root.unwound
 
-    def is_in_timeout(self) -> bool:
-        """Whether an `asyncio.timeout` around this would count while a question waits."""
-        owners = {branch.owner for branch in self._upwards()}
-        timers = getattr(asyncio.get_running_loop(), "_scheduled", ())  # asyncio tells no other way
-        around = (getattr(getattr(timer, "_callback", None), "__self__", None) for timer in timers)
-        return any(
-            isinstance(timeout, asyncio.Timeout) and getattr(timeout, "_task", None) in owners
-            for timeout in around
-        )
-
     def _upwards(self) -> Iterator[Branch]:
         branch: Branch | None = self
         while branch is not None:

@@ -318,11 +318,6 @@ class Run:
         if found is not None:
             answer: str = self.replay(branch, found, TEXT)
             return answer
-        if branch.is_in_timeout():
-            raise MissionError(
-                f"asyncio.timeout around a question ('{question.text[:60]}') would not count while"
-                " it waits; use the question's own timeout="
-            )
         interrupt_id = self.journal.pending(key)
         if interrupt_id is None:
             await self.charge(branch, "steps")

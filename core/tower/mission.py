@@ -80,8 +80,9 @@ class Mission:
     ) -> str:
         """Ask the user; suspends the process until the answer is here, for 24 hours at most.
 
-        `options` are suggestions: any text may come back. `timeout` (seconds) makes it shorter; an
-        `asyncio.timeout` around it is an error, for it would not count while the process waits.
+        `options` are suggestions: any text may come back. `timeout` (seconds) makes it shorter. An
+        `asyncio.timeout` around a question does not: it starts anew with each run, and so counts
+        running time only.
 
         Raises:
             InterruptExpired: nobody answered in time.
@@ -168,7 +169,8 @@ class Mission:
         until it has ended, and holds no slot meanwhile. What this process may still use is divided
         evenly among the children that it waits for at once, `quota` being the most that this child
         gets; what they use counts here too. Questions of the child go to the user. Its reply is
-        no message of the session.
+        no message of the session. `quota` bounds its time; an `asyncio.timeout` around this does
+        not, as with a question.
 
         Raises:
             ChildFailed: it failed or was cancelled.

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from ..capabilities import Reply
 from ..chat.text import MAX_MESSAGE, checked
-from ..errors import MissionError, QuotaExceeded
+from ..errors import QuotaExceeded
 from ..identity import new_id
 from .branches import current_branch
 from .children import REPLY, SPAWN, Spawning
@@ -27,11 +27,6 @@ async def spawn(
     found = run.match(branch, key, SPAWN, capability)
     if found is not None and found.status != "started":
         return cast(Reply, run.replay(branch, found, REPLY))
-    if branch.is_in_timeout():
-        raise MissionError(
-            f"asyncio.timeout around a spawn ('{capability}') would not count while it waits;"
-            " bound the child by quota=Quota(timeout_seconds=...)"
-        )
     if found is None:
         spec = run.capabilities.choose(capability)
         deepest = run.runtime.settings.max_depth

@@ -181,25 +181,37 @@ async def test_step_whose_own_work_was_cancelled_has_failed(start_node, send) ->
 
 
 @pytest.mark.parametrize("inside", [False, True])
-async def test_timeout_around_a_question_is_a_clear_error(start_node, send, inside: bool) -> None:
+async def test_timeout_around_a_question_lets_it_wait(start_node, send, ann, inside: bool) -> None:
     async def work(mission: Mission) -> str:
         async with asyncio.timeout(60):
             if inside:
-                await mission.gather(mission.clarify("?"), mission.step("x", str))
+                said, _ = await mission.gather(mission.clarify("?"), mission.step("x", str))
+                return str(said)
             return await mission.clarify("?")
 
-    process = await send(await start_node(work))
-    assert process.outcome is Outcome.FAILED
-    assert "timeout=" in (process.error or "")
+    node = await start_node(work)
+    assert (await go_on(node, ann, await send(node))).reply == "go"
 
 
-async def test_timeout_beside_a_question_is_none_of_its_business(start_node, send) -> None:
+async def test_timeout_that_is_up_once_a_question_is_asked_does_not_count(
+    start_node, send, ann
+) -> None:
+    called: list[str] = []
+
     async def work(mission: Mission) -> str:
-        async with asyncio.timeout(60):
-            await mission.step("x", str)
-        return await mission.clarify("?")
+        async def act() -> str:
+            called.append("x")
+            if len(called) == 1:
+                limit.reschedule(asyncio.get_running_loop().time())
+                await asyncio.sleep(3600)
+            return "done"
 
-    assert (await send(await start_node(work))).state is ProcessState.WAITING
+        async with asyncio.timeout(None) as limit:
+            return " ".join(await mission.gather(mission.clarify("?"), mission.step("act", act)))
+
+    node = await start_node(work)
+    assert (await go_on(node, ann, await send(node))).reply == "go done"
+    assert called == ["x", "x"]
 
 
 async def test_orchestrator_that_cancels_itself_has_failed(start_node, send) -> None:
