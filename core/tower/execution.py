@@ -79,12 +79,13 @@ class Execution:
         if ran is None:
             return False
         self._follow(ran.aftermath)
-        if ran.process.interrupts:
+        if ran.process.interrupts or ran.process.is_retriable:
             await self._tell_ancestors(ran.process)
         return ran.process.state is ProcessState.READY
 
     async def _tell_ancestors(self, process: ProcessControlBlock) -> None:
-        """Whoever waits for a process above this one is asked its questions."""
+        """Whoever waits for a process above this one is asked its questions, or told that it is
+        blocked."""
         while process.parent_pid is not None:
             parent = await self._store.find(process.user_id, process.parent_pid)
             if parent is None:

@@ -164,6 +164,7 @@ class ProcessControlBlock:
     outcome: Outcome | None = None
     reason: str | None = None
     error: str | None = None
+    """Why it failed or is blocked; of one that waits for a child, which process below it is."""
     reply: str | None = None
     reply_message_id: int | None = None
     quota: Quota
@@ -194,7 +195,7 @@ class ProcessControlBlock:
     def settled(self) -> bool:
         """Whether nothing more happens without somebody's doing."""
         if self.awaits_child:
-            return bool(self.interrupts)
+            return bool(self.interrupts) or self.error is not None
         return self.state in (
             ProcessState.WAITING,
             ProcessState.BLOCKED,

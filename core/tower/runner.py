@@ -39,7 +39,7 @@ from .mission import Mission
 from .process import CHILD, Outcome, ProcessControlBlock, ProcessState, Quota
 from .questions import Notice, Questions
 from .resources import Meter
-from .store import close_interrupts, moved, open_ids, open_questions, save_state
+from .store import close_interrupts, moved, open_ids, open_questions, save_state, stuck_below
 from .suspension import Blocked, Fenced, NotStored, Suspended
 from .usage import Account
 
@@ -352,6 +352,9 @@ class _Ending:
         process, changed = moved(self._before, state, why, **changes)
         self.process = replace(process, reason=stored)
         await save_state(tx, self.process, self._before.state, self._before.epoch)
+        if self.process.awaits_child:
+            stuck = await stuck_below(tx, [process.pid])
+            self.process = replace(self.process, error=stuck.get(process.pid))
         events.append(changed)
         events.extend(self._story())
         if state is ProcessState.TERMINATED:

@@ -16,6 +16,7 @@ from ..storage.persistence import Persistence, Row, Transaction
 from . import lifecycle
 from .interrupt_store import interrupt_from
 from .process import (
+    CHILD,
     RETRIABLE,
     Interrupt,
     Outcome,
@@ -160,7 +161,9 @@ class ProcessStore:
         if not asking:
             return [process_from(row) for row in rows]
         interrupts = await open_questions(self._persistence, asking)
-        return [process_from(row, interrupts.get(row["pid"], ())) for row in rows]
+        found = [process_from(row, interrupts.get(row["pid"], ())) for row in rows]
+        stuck = await stuck_below(self._persistence, [p.pid for p in found if p.awaits_child])
+        return [replace(each, error=stuck.get(each.pid, each.error)) for each in found]
 
 
 async def find_in_unit(tx: Transaction, pid: str) -> tuple[ProcessControlBlock, Row] | None:
@@ -205,6 +208,27 @@ async def open_questions(
     for row in rows:
         found[row["root"]] = (*found.get(row["root"], ()), interrupt_from(row))
     return found
+
+
+async def stuck_below(reader: Persistence | Transaction, pids: Sequence[str]) -> dict[str, str]:
+    """Of these processes, those with a blocked one below that no end of a child takes up; why."""
+    if not pids:
+        return {}
+    marks = ", ".join("?" * len(pids))
+    rows = await reader.fetch_all(
+        "WITH RECURSIVE tree(root, pid) AS ("  # noqa: S608
+        f"SELECT c.parent_pid, c.pid FROM process c WHERE c.parent_pid IN ({marks})"
+        " UNION ALL SELECT t.root, c.pid FROM process c JOIN tree t ON c.parent_pid = t.pid)"
+        " SELECT t.root, p.pid, p.capability, p.reason, p.error FROM tree t"
+        " CROSS JOIN process p WHERE p.pid = t.pid AND p.state = ? AND p.reason <> ?"
+        " ORDER BY p.pid DESC",
+        (*pids, ProcessState.BLOCKED, CHILD),
+    )
+    return {
+        row["root"]: f"it waits for process {row['pid']} ({row['capability']}), which is blocked"
+        f" ({row['reason']}): {row['error']}"
+        for row in rows
+    }
 
 
 async def open_ids(tx: Transaction, pid: str) -> set[str]:

@@ -85,6 +85,8 @@ def _is_news(settled: ProcessControlBlock, since: ProcessControlBlock) -> bool:
         return settled.epoch == since.epoch
     if since.state not in (ProcessState.WAITING, ProcessState.BLOCKED):
         return False
-    # Suspended all the while: news is what a process below it asks.
+    # Suspended all the while: news is what a process below it asks, or is blocked by.
+    if settled.error not in (None, since.error):
+        return True
     known = {interrupt.id for interrupt in since.interrupts}
     return any(interrupt.id not in known for interrupt in settled.interrupts)

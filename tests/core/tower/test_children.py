@@ -340,6 +340,69 @@ async def test_children_of_a_process_that_fails_are_cancelled(start_node, send, 
     assert await node.tower.pending_interrupts(ann) == []
 
 
+# blocked
+
+
+@pytest.mark.parametrize("end", ["resume", "cancel"])
+async def test_wait_for_a_parent_ends_where_its_child_is_blocked(
+    start_node, send, ann, end: str
+) -> None:
+    async def middle(mission: Mission) -> str:
+        return (await mission.spawn("part", "ask")).text
+
+    async def boss(mission: Mission) -> str:
+        try:
+            return (await mission.spawn("middle", "go")).text
+        except ChildFailed as error:
+            return error.text
+
+    node = await start_node(boss, middle, part)
+    process = await send(node)
+    child = process.pending.pid
+    await node.stop()
+    node = await start_node(boss, middle)
+    async with asyncio.timeout(30):
+        process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=3600)
+    assert (process.depth, process.state, process.reason) == (0, ProcessState.BLOCKED, "child")
+    assert f"process {child} (part), which is blocked (missing_capability)" in process.error
+    async with asyncio.timeout(30):
+        assert await node.tower.wait(ann, process.pid, 3600) == process
+    if end == "resume":
+        await node.stop()
+        node = await start_node(boss, middle, part)
+    else:
+        await node.tower.cancel_request(ann, child)
+    process = await node.tower.wait(ann, process.pid, 60)
+    assert process.outcome is Outcome.COMPLETED
+    assert process.error is None
+    assert (process.reply == "yes") == (end == "resume")
+
+
+async def test_parent_that_stops_at_a_blocked_child_is_settled_at_once(
+    start_node, send, ann
+) -> None:
+    async def boss(mission: Mission) -> str:
+        await mission.gather(mission.spawn("part", "ask"), mission.clarify("own?"))
+        return "never"
+
+    node = await start_node(boss, part)
+    process = await send(node)
+    async with asyncio.timeout(20):
+        while len(process.interrupts) < 2:
+            await asyncio.sleep(0.01)
+            process = await node.tower.get(ann, process.pid)
+    await node.stop()
+    node = await start_node(boss)
+    questions = {each.question: each for each in process.interrupts}
+    child = questions["ask?"].pid
+    await node.tower.resume_request(ann, questions["ask?"].id, "yes")
+    await until(node, child, ProcessState.BLOCKED)
+    async with asyncio.timeout(30):
+        process = await node.tower.resume_request(ann, questions["own?"].id, "yes", wait=3600)
+    assert (process.state, process.reason) == (ProcessState.BLOCKED, "child")
+    assert child in process.error
+
+
 # quotas
 
 
