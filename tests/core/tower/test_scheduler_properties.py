@@ -15,6 +15,8 @@ from mission_system.core.tower.scheduler import AGEING, Job, Scheduler
 SLOTS, MAX_READY, MAX_BACKLOG = 4, 8, 3
 LIMITS = {"one": 1, "two": 2, "many": 100}
 LEVELS = list(SchedulingPriority)
+ENOUGH = (len(LEVELS) - 1) * AGEING
+"""Seconds of waiting after which nobody who comes later goes first, whatever the priorities."""
 priorities = st.sampled_from(LEVELS)
 
 
@@ -77,9 +79,16 @@ class LineMachine(RuleBasedStateMachine):
             return None
         return min(startable, key=lambda each: each.order, default=None)
 
+    def eldest(self) -> float:
+        """When the one that could start and has waited longest came."""
+        could = (each.job.arrived for each in self.line.values() if self.is_startable(each))
+        return min(could, default=0.0)
+
     def start_next(self) -> Job | None:
-        chosen, job = self.choose(), self.scheduler.next()
+        chosen, eldest = self.choose(), self.eldest()
+        job = self.scheduler.next()
         assert job is (chosen.job if chosen else None)
+        assert job is None or job.arrived <= eldest + ENOUGH
         if chosen is not None:
             assert chosen.job.pid not in self.started
             self.started.add(chosen.job.pid)

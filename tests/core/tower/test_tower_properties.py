@@ -1,4 +1,4 @@
-"""A tower under any mixture of requests, answers, cancellations and restarts, all at once."""
+"""A tower under any mixture of requests, answers, cancellations, restarts and crashes, at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
+from mission_system.core.capabilities import CapabilityRegistry, OnBusy, OrchestratorSpec
 from mission_system.core.errors import Busy, Conflict, MissionError, Unavailable
 from mission_system.core.identity import Caller
 from mission_system.core.node import Node
@@ -34,6 +35,7 @@ from mission_system.core.tower.process import Envelope, ProcessState, Scheduling
 
 ANN = Caller("ann")
 T = TypeVar("T")
+FILE = "mission.sqlite3"
 SLOTS, LIMIT = 3, 2
 ENDINGS = ("process.completed", "process.failed", "process.cancelled")
 STRAIGHT = ("echo", "steps", "stream", "slow")
@@ -50,6 +52,7 @@ class Submit:
     capability: str
     request_id: int | None = None
     gone: int | None = None
+    on_busy: OnBusy | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,22 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Prioritise:
+    which: int
+    priority: SchedulingPriority
+    gone: int | None = None
+
+
+@dataclass(frozen=True)
 class Pause:
     seconds: float
 
 
 @dataclass(frozen=True)
 class Restart:
-    pass
+    """In good order, or by a crash: the next server finds what was committed until then."""
+
+    crash: bool
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ class Fail:
     pattern: tuple[bool, ...]
 
 
-Action = Submit | Answer | Cancel | Pause | Restart | Fail
+Action = Submit | Answer | Cancel | Prioritise | Pause | Restart | Fail
 
 turns = st.none() | st.integers(0, 12)
 submits = st.builds(
@@ -95,6 +107,7 @@ submits = st.builds(
     st.sampled_from(["a", "b"]),
     st.none() | st.integers(0, 3),
     turns,
+    st.sampled_from([None, None, None, "queue", "reject", "cancel_previous"]),
 )
 answers = st.builds(Answer, st.integers(0, 5), st.integers(1, 3), turns)
 actions = st.lists(
@@ -104,7 +117,8 @@ actions = st.lists(
         answers,
         st.builds(Cancel, st.integers(0, 9), turns),
         st.builds(Pause, st.sampled_from([0, 0, 0.002, 0.02])),
-        st.just(Restart()),
+        st.builds(Prioritise, st.integers(0, 9), st.sampled_from(SchedulingPriority), turns),
+        st.builds(Restart, st.booleans()),
         st.builds(Fail, st.lists(st.booleans(), max_size=4).map(tuple)),
     ),
     min_size=1,
@@ -193,6 +207,7 @@ class Bench:
         self.world = world
         self.calls: list[asyncio.Task[None]] = []
         self.sent = 0
+        self.lives = 0
 
     async def start(self) -> None:
         settings = Settings(
@@ -213,14 +228,28 @@ class Bench:
         self.node = Node(runtime, CapabilityRegistry(tuple(specs)))
         await self.node.start()
 
-    async def restart(self) -> None:
+    async def restart(self, crash: bool) -> None:
         """With calls under way: they end by themselves, whatever comes of them."""
         self.world.restarts += 1
         self.world.failed |= self.storage.failed
         self.storage.failing = iter(())
+        if crash:
+            self.crash()
         await self.node.stop()
         await self.called()
         await self.start()
+
+    def crash(self) -> None:
+        """From here on nobody sees what the server does, and it lacks what it writes."""
+        self.lives += 1
+        folder = self.folder.parent / f"life-{self.lives}"
+        folder.mkdir()
+        with (
+            closing(sqlite3.connect(self.folder / FILE)) as committed,
+            closing(sqlite3.connect(folder / FILE)) as copy,
+        ):
+            committed.backup(copy)
+        self.folder = folder
 
     async def called(self) -> None:
         async with asyncio.timeout(20):
@@ -253,8 +282,10 @@ class Bench:
                 self.call(self.cancel(action.which), action.gone)
             case Pause():
                 await asyncio.sleep(action.seconds)
+            case Prioritise():
+                self.call(self.prioritise(action.which, action.priority), action.gone)
             case Restart():
-                await self.restart()
+                await self.restart(action.crash)
             case Fail():
                 self.storage.failing = iter(action.pattern)
 
@@ -266,17 +297,20 @@ class Bench:
             create_session=True,
             capability=submit.capability,
             request_id=None if submit.request_id is None else f"request-{submit.request_id}",
+            on_busy=submit.on_busy,
         )
+        life = self.lives
         try:
             await self.node.tower.submit_request(request, submit.priority)
-            self.world.accepted.add(message)
+            if life == self.lives:
+                self.world.accepted.add(message)
         except (Busy, Conflict):
             self.world.refused.add(message)
         except (Unavailable, OSError):
             pass
 
     async def answer(self, which: int) -> None:
-        tower = self.node.tower
+        tower, life = self.node.tower, self.lives
         try:
             pending = await tower.pending_interrupts(ANN)
             if not pending:
@@ -284,7 +318,8 @@ class Bench:
             interrupt = pending[which % len(pending)]
             process = await tower.resume_request(ANN, interrupt.id, f"about {interrupt.question}")
             assert interrupt.id not in {each.id for each in process.interrupts}
-            self.world.answered[interrupt.id] += 1
+            if life == self.lives:
+                self.world.answered[interrupt.id] += 1
         except (Conflict, Unavailable, OSError):
             pass
 
@@ -297,6 +332,16 @@ class Bench:
         except (Conflict, Unavailable, OSError):
             pass
 
+    async def prioritise(self, which: int, priority: SchedulingPriority) -> None:
+        tower = self.node.tower
+        try:
+            processes = (await tower.list_processes(ANN)).items
+            if processes:
+                pid = processes[which % len(processes)].pid
+                await tower.set_priority(ANN, pid, priority)
+        except (Conflict, Unavailable, OSError):
+            pass
+
     async def quiet(self) -> None:
         """Until nothing runs and nothing is in line."""
         await self.called()
@@ -305,7 +350,7 @@ class Bench:
                 await asyncio.sleep(0.002)
 
     def rows(self, sql: str) -> list[sqlite3.Row]:
-        connection = sqlite3.connect(self.folder / "mission.sqlite3")
+        connection = sqlite3.connect(self.folder / FILE)
         connection.row_factory = sqlite3.Row
         try:
             return connection.execute(sql).fetchall()
@@ -383,6 +428,8 @@ def check_story(events: Sequence[sqlite3.Row], processes: Sequence[sqlite3.Row])
             assert payload["to"] in TRANSITIONS[ProcessState(payload["from"])]
             states[pid] = payload["to"]
             assert Counter(states.values())["running"] <= 1
+        elif event["type"] == "process.priority_changed":
+            assert states[pid] == "ready"
         elif event["type"] in ENDINGS:
             ended.add(pid)
     assert {process["pid"]: process["state"] for process in processes} == states
@@ -409,7 +456,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         await database.close()
 
     asyncio.run(make())
-    return folder / "mission.sqlite3"
+    return folder / FILE
 
 
 async def run(folder: Path, actions: Sequence[Action]) -> None:
@@ -439,7 +486,9 @@ def test_whatever_is_asked_of_it_the_tower_keeps_its_promises(
     migrated: Path, actions: list[Action]
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
-        shutil.copy(migrated, name)
+        folder = Path(name) / "life-0"
+        folder.mkdir()
+        shutil.copy(migrated, folder)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(execution, "RETRY_SECONDS", (0.01, 0.02))
-            asyncio.run(run(Path(name), actions))
+            asyncio.run(run(folder, actions))
