@@ -16,7 +16,7 @@ from mission_system.core.identity import LOCAL
 from mission_system.core.node import Node
 from mission_system.core.runtime import create_mission_runtime
 from mission_system.core.settings import Settings
-from mission_system.core.tower.process import Envelope
+from mission_system.core.tower.process import Envelope, Quota
 from mission_system.plugins.loader import load_plugins
 
 ROOT = Path(__file__).parents[1]
@@ -93,3 +93,10 @@ def test_links_lead_to_files_that_exist(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
     local = [target for target in targets if "://" not in target]
     assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_limits_on_the_page_of_resources_are_those_of_a_quota() -> None:
+    page = (ROOT / "docs" / "resources.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", page, re.MULTILINE)
+    told = {name: float(default) for name, default in rows}
+    assert told == Quota().model_dump(exclude={"on_exhausted"})
