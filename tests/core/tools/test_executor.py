@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, cast
 
 import pytest
@@ -194,16 +194,22 @@ async def test_a_late_tool_that_fails_while_being_stopped_is_still_a_timeout(
     assert (await run(threads, hang)).status is ToolStatus.TIMEOUT
 
 
-async def test_a_late_sync_tool_times_out_and_is_abandoned(threads: ThreadPool) -> None:
-    release = threading.Event()
+async def test_a_late_sync_tool_times_out_and_is_abandoned(
+    threads: ThreadPool, leap: Callable[[float], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    running, release = asyncio.Event(), threading.Event()
 
-    @tool(timeout=0.2)
+    @tool(timeout=1000)
     def hang() -> None:
         """Hang."""
-        release.wait(10)
+        loop.call_soon_threadsafe(running.set)
+        release.wait(100)
 
-    await threads.run(str, timeout=10)  # the thread is there: only the function takes time
-    assert (await run(threads, hang)).status is ToolStatus.TIMEOUT
+    call = asyncio.create_task(run(threads, hang))
+    await running.wait()
+    leap(1000)
+    assert (await call).status is ToolStatus.TIMEOUT
     assert threads.abandoned == 1
     release.set()
 

@@ -130,12 +130,15 @@ async def test_a_timeout_error_of_the_function_is_not_an_overrun(
 
 
 async def test_an_overrun_call_is_abandoned_until_its_thread_ends(
-    make_pool: Callable[[int], ThreadPool], release: threading.Event
+    make_pool: Callable[[int], ThreadPool], release: threading.Event, leap: Callable[[float], None]
 ) -> None:
     pool = make_pool(1)
-    await pool.run(str, timeout=PATIENCE)  # the thread is there: only the function takes time
-    with pytest.raises(Overrun, match=r"after 0\.2 s"):
-        await pool.run(Blocker(release), timeout=0.2)
+    blocker = Blocker(release)
+    call = asyncio.create_task(pool.run(blocker, timeout=1000))
+    await blocker.running.wait()
+    leap(1000)
+    with pytest.raises(Overrun, match="after 1000 s"):
+        await call
     assert (pool.abandoned, pool.busy) == (1, 1)
     release.set()
     await all_threads_free(pool)
@@ -219,18 +222,21 @@ async def test_a_call_that_gets_no_thread_in_time_is_busy_and_never_starts(
 
 
 async def test_the_wait_for_a_thread_counts_as_time(
-    make_pool: Callable[[int], ThreadPool], release: threading.Event
+    make_pool: Callable[[int], ThreadPool], release: threading.Event, leap: Callable[[float], None]
 ) -> None:
     pool = make_pool(1)
-    first = Blocker(threading.Event())
-    asyncio.get_running_loop().call_later(0.5, first.release.set)
-    running = asyncio.create_task(pool.run(first, timeout=PATIENCE))
+    first, second = Blocker(threading.Event()), Blocker(release)
+    running = asyncio.create_task(pool.run(first, timeout=None))
     await first.running.wait()
-    started = asyncio.get_running_loop().time()
-    with pytest.raises(Overrun):
-        await pool.run(Blocker(release), timeout=0.8)
-    assert asyncio.get_running_loop().time() - started < 1.2
+    late = asyncio.create_task(pool.run(second, timeout=1000))
+    await asyncio.sleep(0)  # it is in line
+    leap(600)
+    first.release.set()
     await running
+    await second.running.wait()
+    leap(600)
+    with pytest.raises(Overrun):
+        await asyncio.wait_for(late, 100)
 
 
 async def test_no_work_starts_after_its_caller_was_cancelled(
