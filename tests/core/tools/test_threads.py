@@ -236,7 +236,7 @@ async def test_the_wait_for_a_thread_counts_as_time(
     await second.running.wait()
     leap(600)
     with pytest.raises(Overrun):
-        await asyncio.wait_for(late, 100)
+        await asyncio.wait_for(late, PATIENCE)
 
 
 async def test_no_work_starts_after_its_caller_was_cancelled(

@@ -101,7 +101,7 @@ Action = Submit | Answer | Cancel | Prioritise | Pause | Restart | Fail
 turns = st.none() | st.integers(0, 12)
 submits = st.builds(
     Submit,
-    st.integers(0, 2),
+    st.integers(0, SLOTS + 2),
     st.sampled_from([*STRAIGHT, "ask", "both", "fail", "hang"]),
     st.sampled_from(SchedulingPriority),
     st.sampled_from(["a", "b"]),
