@@ -43,7 +43,8 @@ _BELOW = (
 _ANYONES = (
     " WHERE p.pid = ? OR p.request_id = ?"
     " OR p.pid = (SELECT i.process_id FROM interrupt i WHERE i.id = ?)"
-    " ORDER BY p.pid DESC LIMIT 1"
+    " ORDER BY CASE WHEN p.pid = ? THEN 0 WHEN p.request_id = ? THEN 2 ELSE 1 END, p.pid DESC"
+    " LIMIT 1"
 )
 LAST_PID = "z"  # sorts after every pid, by bytes and by a language's order
 
@@ -64,11 +65,9 @@ class ProcessStore:
         return (await self._complete([row]))[0] if row else None
 
     async def find_anyones(self, id: str) -> ProcessControlBlock | None:
-        """Whoever's, by pid, by the id of one of its questions, or, the newest, by request id."""
-        row = await self._persistence.fetch_one(
-            _PROCESSES + _ANYONES,
-            (id, id, id),
-        )
+        """Whoever's, by pid, by the id of one of its questions, or, the newest, by request id:
+        that may be anything, so it passes for neither of the others."""
+        row = await self._persistence.fetch_one(_PROCESSES + _ANYONES, (id,) * 5)
         return (await self._complete([row]))[0] if row else None
 
     async def find_many(self, user_id: str, pids: Sequence[str]) -> dict[str, ProcessControlBlock]:

@@ -147,6 +147,16 @@ async def test_owner_may_lower_and_only_an_administrator_may_raise(start_node, s
     work.gate.set()
 
 
+async def test_request_id_does_not_pass_for_the_process_of_another(start_node, send, ann) -> None:
+    work = Work()
+    node, process = await held(start_node, send, work)
+    eves = await send(node, caller=Caller("eve"), request_id=process.pid, wait=None)
+    await node.tower.adjust_quota(ROOT, process.pid, max_tool_calls=9)
+    assert (await node.tower.get(ann, process.pid)).quota.max_tool_calls == 9
+    assert (await node.tower.get(Caller("eve"), eves.pid)).quota.max_tool_calls != 9
+    work.gate.set()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
