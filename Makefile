@@ -7,10 +7,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLES := $(patsubst %/pyproject.toml,%,$(wildcard examples/*/pyproject.toml))
 MANIFESTS := pyproject.toml setup.py $(EXAMPLES:%=%/pyproject.toml)
 
-# What differs by database: the units. Those of the storage itself run on both in one go.
-ON_POSTGRES := tests/core/tower/test_together.py tests/core/tower/test_interrupts.py \
-	tests/core/tower/test_requests.py tests/core/tower/test_expiry.py tests/core/events \
-	--deselect tests/core/tower/test_interrupts.py::test_nothing_of_a_waiting_process_is_kept_in_memory
+# What differs by database: the units, and what is asked of them. The storage's own tests run on both
+# in one go, and MISSION_TEST_DATABASE=postgres runs all of the others, too.
+ON_POSTGRES := tests/core/tower tests/core/chat tests/core/events tests/schema \
+	--ignore tests/core/tower/test_journal_properties.py \
+	--ignore tests/core/tower/test_tower_properties.py
 
 # An example is a project of its own: its tools run in its folder, with its configuration.
 each-example = set -e; for example in $(EXAMPLES); do (cd $$example && $(1)); done

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from .persistence import DatabaseUnusable
+
 
 def tortoise_config(engine: str, **credentials: str) -> dict[str, Any]:
     """Tortoise's configuration for one database; `engine` is a package beside this module."""
@@ -30,6 +32,9 @@ async def migrating(config: dict[str, Any]) -> AsyncIterator[Any]:
 
     Tortoise records a migration after the transaction that applied it; one transaction around
     everything leaves no moment between the two. The caller keeps other servers out.
+
+    Raises:
+        DatabaseUnusable: a newer version has changed the database in ways unknown to this one.
     """
     from tortoise.context import TortoiseContext
     from tortoise.migrations.executor import MigrationExecutor
@@ -42,5 +47,15 @@ async def migrating(config: dict[str, Any]) -> AsyncIterator[Any]:
             # Tortoise first looks into its table of migrations and passes over the error that there
             # is none; PostgreSQL takes no statement after that.
             await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
+            await executor.loader.build_graph()
+            applied = await executor.recorder.applied_migrations()
+            if unknown := sorted(
+                key.name for key in set(applied) - set(executor.loader.graph.nodes)
+            ):
+                raise DatabaseUnusable(
+                    f"a newer version of Mission System has changed the database: {unknown[0]}."
+                    " Start that version, or give this one data of its own with MISSION_DATA or"
+                    " MISSION_DATABASE_URL."
+                )
             await executor.migrate(direction="forward")
             yield transaction

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mission_system.core.storage.database import Database
 from mission_system.core.storage.lease import Lease
 from mission_system.core.storage.migrate import tortoise_config
 from mission_system.core.storage.persistence import Transaction
@@ -59,3 +61,22 @@ async def test_migration_that_cannot_be_recorded_leaves_nothing_behind(
     await database.open()
     assert await database.write(one) == 1
     await database.close()
+
+
+async def test_database_that_a_newer_version_has_changed_is_refused(
+    make: Callable[[], Database],
+) -> None:
+    database = make()
+    await database.open()
+
+    async def later(tx: Transaction) -> None:
+        await tx.execute(
+            "INSERT INTO tortoise_migrations (app, name, applied_at)"
+            " SELECT app, '0002_later', applied_at FROM tortoise_migrations"
+        )
+
+    await database.write(later)
+    await database.close()
+    for _ in range(2):  # the lease is not left behind either
+        with pytest.raises(DatabaseUnusable, match=r"newer version.*0002_later"):
+            await make().open()
