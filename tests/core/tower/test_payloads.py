@@ -40,6 +40,7 @@ async def test_payloads_hold_the_documented_fields(start_node: Any, send: Any, a
     session = (await node.chat.create_session(ann)).session_id
     process = await send(node, session_id=session)
     assert process.pending is not None
+    await node.tower.adjust_quota(ann, process.pid, max_steps=100)
     await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
     second = await send(node, session_id=session)
     await node.tower.cancel_request(ann, second.pid)
