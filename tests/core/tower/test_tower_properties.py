@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mission_system.core.capabilities import CapabilityRegistry, OnBusy, OrchestratorSpec
@@ -124,6 +124,10 @@ actions = st.lists(
     min_size=1,
     max_size=25,
 )
+
+
+CROWD = [Submit(n, "hang", SchedulingPriority.NORMAL, "ab"[n % 2]) for n in range(2 * LIMIT)]
+"""More than there are slots, and none too many for its capability."""
 
 
 @dataclass
@@ -481,6 +485,7 @@ async def run(folder: Path, actions: Sequence[Action]) -> None:
     await bench.node.stop()
 
 
+@example([*CROWD, Pause(0.02)])
 @given(actions)
 def test_whatever_is_asked_of_it_the_tower_keeps_its_promises(
     migrated: Path, actions: list[Action]
