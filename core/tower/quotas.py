@@ -31,9 +31,15 @@ def adjusted(quota: Quota, changes: dict[str, Any], *, may_raise: bool) -> Quota
         raise InvalidInput(".".join(map(str, first["loc"])), first["msg"]) from None
     for name in changes:
         before, after = getattr(quota, name), getattr(new, name)
-        if isinstance(before, int | float) and after > before and not may_raise:
-            raise Forbidden(f"only an administrator may raise {name}, which is {before:g}")
+        if _grows(before, after) and not may_raise:
+            raise Forbidden(f"only an administrator may raise {name}, which is {before}")
     return new
+
+
+def _grows(before: float | str, after: float | str) -> bool:
+    if isinstance(before, str) or isinstance(after, str):
+        return (before, after) == ("end", "ask")  # who is asked may extend, again and again
+    return after > before
 
 
 async def adjust(

@@ -138,6 +138,8 @@ async def test_owner_may_lower_and_only_an_administrator_may_raise(start_node, s
     adjust = node.tower.adjust_quota
     with pytest.raises(Forbidden, match="max_llm_calls"):
         await adjust(ann, process.pid, max_tool_calls=3, max_llm_calls=11)
+    with pytest.raises(Forbidden, match="on_exhausted"):
+        await adjust(ann, process.pid, on_exhausted="ask")
     assert (await node.tower.get(ann, process.pid)).quota == Quota(max_tool_calls=4)
     await adjust(ann, process.pid, max_tool_calls=3)
     await adjust(ROOT, process.pid, max_tool_calls=5)
