@@ -60,7 +60,9 @@ class Quota:
         )
 
 
-@strawberry.input(description="Limits to change; those that are left out or null stay.")
+@strawberry.input(
+    description="Limits to change, each at most 1,000,000,000; those left out or null stay."
+)
 class AdjustQuotaInput:
     process_id: strawberry.ID = strawberry.field(
         description="`Process.id`, `Process.pid` or `Process.requestId`."

@@ -68,23 +68,29 @@ class InterruptStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+MOST = 1_000_000_000
+"""Highest limit of a quota: an `Int` of GraphQL, also after it was extended."""
+
+
 class Quota(BaseModel):
     """What one process may use. Checked before the call that would break it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    max_llm_calls: int = Field(default=10, ge=0)
-    max_tool_calls: int = Field(default=50, ge=0)
-    max_agent_hops: int = Field(default=21, ge=0, description="Stages entered.")
-    max_iterations: int = Field(default=3, ge=0, description="Rounds of `mission.rounds()`.")
-    max_steps: int = Field(default=1000, ge=1)
-    timeout_seconds: float = Field(
-        default=300.0, gt=0, description="Running time; waiting is not counted."
+    max_llm_calls: int = Field(default=10, ge=0, le=MOST)
+    max_tool_calls: int = Field(default=50, ge=0, le=MOST)
+    max_agent_hops: int = Field(default=21, ge=0, le=MOST, description="Stages entered.")
+    max_iterations: int = Field(
+        default=3, ge=0, le=MOST, description="Rounds of `mission.rounds()`."
     )
-    soft_timeout_seconds: float = Field(default=240.0, gt=0)
-    max_input_tokens: int = Field(default=4096, ge=1, description="Per LLM call.")
-    max_output_tokens: int = Field(default=2048, ge=1, description="Per LLM call.")
-    max_context_tokens: int = Field(default=16384, ge=1)
+    max_steps: int = Field(default=1000, ge=1, le=MOST)
+    timeout_seconds: float = Field(
+        default=300.0, gt=0, le=MOST, description="Running time; waiting is not counted."
+    )
+    soft_timeout_seconds: float = Field(default=240.0, gt=0, le=MOST)
+    max_input_tokens: int = Field(default=4096, ge=1, le=MOST, description="Per LLM call.")
+    max_output_tokens: int = Field(default=2048, ge=1, le=MOST, description="Per LLM call.")
+    max_context_tokens: int = Field(default=16384, ge=1, le=MOST)
     on_exhausted: Literal["end", "ask"] = Field(
         default="end",
         description="What a process does at its limit of calls, hops, rounds, steps or time: `end`,"

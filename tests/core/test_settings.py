@@ -34,6 +34,8 @@ def test_variables_of_plugins_are_left_alone(monkeypatch: pytest.MonkeyPatch) ->
         ("LOG_LEVEL", "loud"),
         ("QUOTA__MAX_LLM_CALLS", "-1"),
         ("QUOTA__MAX_LLM_CALL", "1"),
+        ("QUOTA__MAX_STEPS", "1000000001"),  # no `Int` of GraphQL any more, once extended
+        ("QUOTA__TIMEOUT_SECONDS", "1e300"),
     ],
 )
 def test_bad_value_is_refused_by_name(
