@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from ..core.chat.text import MAX_MESSAGE
+from ..core.chat.text import MAX_MESSAGE, checked
 from .context import Info
 from .errors import Errors
 from .fields import mutation
@@ -53,7 +53,9 @@ class ForkMutations:
     ) -> ForkProcessResult:
         context = info.context
         pid = key_of(input.process_id, "Process")
+        text = input.text
+        message = None if text is None else checked("text", text, longest=MAX_MESSAGE)
         record = await context.node.tower.fork_process(
-            context.caller, pid, steps=input.steps, message=input.text
+            context.caller, pid, steps=input.steps, message=message
         )
         return ForkProcessPayload(process=Process.of(record))
