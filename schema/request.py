@@ -270,7 +270,7 @@ class RequestMutations:
 
     @mutation(
         "Try a process again that is blocked by `missing_capability` or `diverged`, once what it"
-        " needs is served again. Each start of the server does so too."
+        " needs is served again, as each start of the server does; or by `crashed_repeatedly`."
     )
     async def resume_process(
         self,
