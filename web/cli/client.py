@@ -134,8 +134,8 @@ class Client:
         except ConnectionClosed as error:
             if error.rcvd is not None and error.rcvd.code == FORBIDDEN:
                 raise Refused(
-                    f"{url}: the server wants a valid token. Make one with `mission token create`"
-                    " and put it into MISSION_TOKEN"
+                    f"{url}: the server wants a token that is valid, and this user's. Make one"
+                    " with `mission token create` and put it into MISSION_TOKEN"
                 ) from None
             if error.rcvd is not None and 4400 <= error.rcvd.code < 4500:
                 raise Refused(f"{url}: {error.rcvd.reason}") from None
