@@ -338,6 +338,8 @@ class Scene:
     async def tried_effect(self, name: str, value: Any, fails: int) -> Any:
         await self.alive()
         self.happen(name, PERSISTENT.attempts)
+        if name.startswith("tried") and self.calls[name] > 1:
+            await self.journaled(name)
         return self.result(name, value, fails == 9 or self.world.effects[name] <= fails)
 
     def sync_effect(self, name: str, value: Any, fails: bool) -> Any:
@@ -348,6 +350,15 @@ class Scene:
         if not self.player.dead:
             self.happen(name)
         await asyncio.Event().wait()
+
+    async def journaled(self, name: str) -> None:
+        """Not before the journal knows that this is another attempt, so that servers die then."""
+        try:
+            async with asyncio.timeout(30):
+                while tried(self.player.folder).get(name, 0) < self.calls[name]:
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            self.world.repeated.append(f"{name}, unknown to the journal")
 
     async def alive(self) -> None:
         if self.player.dead:  # a killed process does nothing any more
@@ -755,7 +766,7 @@ EVERYTHING = Block(
             ),
         ),
         Block("group", (Do("confirm", "yes"), Do("step", "large"), Do("save"))),
-        Block("limit", (Do("tried", fails=1),)),
+        Block("limit", (Block("group", (Do("tried", fails=9),)),)),
         Block("spawn", (Do("poll", fails=1), Block("cut", (Do("confirm", "no"),)))),
         Block("race", (Block("rounds", (Do("complete"), Do("now"), Do("uuid"), Do("sleep"))),)),
     ),
