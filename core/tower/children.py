@@ -66,9 +66,12 @@ async def insert_children(
     spawnings: list[Spawning],
     default: Quota,
     at: Micros,
+    *,
+    keeps: bool,
 ) -> tuple[list[ProcessControlBlock], list[NewEvent]]:
-    """Inside the unit that suspends their parent: new processes, ready to run."""
-    share = await _share(tx, parent, len(spawnings))
+    """Inside the unit that suspends their parent: new processes, ready to run. The parent `keeps`
+    a share where it may go on before they have ended."""
+    share = await _share(tx, parent, len(spawnings) + keeps)
     children: list[ProcessControlBlock] = []
     events: list[NewEvent] = []
     for new in spawnings:
@@ -186,6 +189,12 @@ async def billed_to(tx: Transaction, pid: str) -> dict[str, int]:
     return {name: row[name] for name in ("agent_hops", "iterations")} if row else {}
 
 
+async def lent_by(tx: Transaction, pid: str) -> dict[str, int]:
+    """Inside a unit: of each count, what the children that live may use together."""
+    given = await _given(tx, pid)
+    return {name: sum(getattr(quota, f"max_{name}") for quota in given) for name in _COUNTED}
+
+
 async def _bill(tx: Transaction, pid: str, parent_pid: str) -> None:
     """What a process has used counts as its parent's too."""
     row = await tx.fetch_one("SELECT * FROM process WHERE pid = ?", (pid,))
@@ -193,14 +202,18 @@ async def _bill(tx: Transaction, pid: str, parent_pid: str) -> None:
         await tx.execute(_BILL, (*(row[name] for name in _ADDED), parent_pid))
 
 
-async def _share(tx: Transaction, parent: ProcessControlBlock, count: int) -> Quota:
-    """What each of `count` new children may use: of what the parent has left, and has not given to
-    children that still run, an equal part."""
+async def _given(tx: Transaction, pid: str) -> list[Quota]:
     rows = await tx.fetch_all(
         "SELECT quota FROM process WHERE parent_pid = ? AND state NOT IN ('terminated', 'zombie')",
-        (parent.pid,),
+        (pid,),
     )
-    given = [Quota.model_validate_json(row["quota"]) for row in rows]
+    return [Quota.model_validate_json(row["quota"]) for row in rows]
+
+
+async def _share(tx: Transaction, parent: ProcessControlBlock, count: int) -> Quota:
+    """What each of `count` may use: of what the parent has left, and has not given to children
+    that still run, an equal part."""
+    given = await _given(tx, parent.pid)
     parts: dict[str, float] = {}
     for name in _COUNTED:
         limit = f"max_{name}"

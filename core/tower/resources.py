@@ -62,7 +62,7 @@ class Meter:
             Exhausted: with reason `max_<resource>_exceeded`, before anything was called.
         """
         for resource in resources:
-            used: int = getattr(self.usage, resource)
+            used: int = getattr(self.usage, resource) + self._account.lent.get(resource, 0)
             limit: int = getattr(self.quota, f"max_{resource}")
             if used >= limit:
                 raise self._exhausted(resource, used, limit, f"max_{resource}_exceeded")

@@ -56,6 +56,7 @@ class Start:
     input: dict[str, Any]
     billed: dict[str, int] = field(default_factory=dict[str, int])
     """How much of its usage is its children's."""
+    lent: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ class Runner:
         process = start.process
         owner = Owner(process.pid, process.epoch, start.stream, process.user_id)
         root = Branch("", None)
-        account = self._accounts[process.pid] = Account(process.quota, process.usage, start.billed)
+        account = Account(process.quota, process.usage, start.billed, start.lent)
+        self._accounts[process.pid] = account
         ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
         self._roots[process.pid] = root
         try:
@@ -368,9 +370,10 @@ class _Ending:
     ) -> tuple[list[ProcessControlBlock], list[NewEvent]]:
         if not run.spawning:
             return [], []
-        default = run.runtime.settings.quota
+        parent, default, new = self._before, run.runtime.settings.quota, run.spawning
+        keeps = bool(run.waiting_on)
         return await insert_children(
-            tx, self._before, self._stream, run.provider, run.spawning, default, at
+            tx, parent, self._stream, run.provider, new, default, at, keeps=keeps
         )
 
     def _story(self) -> list[NewEvent]:

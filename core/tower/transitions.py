@@ -16,7 +16,7 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .children import Aftermath, billed_to, cancel_below, cancel_one, settle
+from .children import Aftermath, billed_to, cancel_below, cancel_one, lent_by, settle
 from .process import CRASHED, Envelope, ProcessControlBlock, ProcessState, SchedulingPriority
 from .runner import Start
 from .store import find_in_unit, insert_process, moved, save_state, unfinished_in_unit
@@ -144,7 +144,8 @@ class Transitions:
         await save_state(tx, process, before.state, before.epoch)
         await self._events.append(tx, row["session_id"], before.user_id, [changed], at)
         billed = await billed_to(tx, pid)
-        return Start(process, row["session_id"], orjson.loads(row["input"]), billed)
+        lent = await lent_by(tx, pid)
+        return Start(process, row["session_id"], orjson.loads(row["input"]), billed, lent)
 
     async def _cancel(
         self, tx: Transaction, pid: str, reason: str

@@ -47,14 +47,18 @@ class UsageTotal:
 class Account:
     """What one run may use and has used, and how much of that is stored.
 
-    `billed` is how much of each count is its children's. `adjusted` is called when the quota is
-    another one than before.
+    `billed` is how much of each count is its children's; `lent`, what those that lived when the run
+    began may use: what one that ends leaves of that comes back with the next run. `adjusted` is
+    called when the quota is another one than before.
     """
 
-    def __init__(self, quota: Quota, usage: Usage, billed: Mapping[str, int]) -> None:
+    def __init__(
+        self, quota: Quota, usage: Usage, billed: Mapping[str, int], lent: Mapping[str, int]
+    ) -> None:
         self.quota = quota
         self.usage = usage
         self.billed = dict(billed)
+        self.lent = dict(lent)
         self.adjusted: Callable[[], None] = _nothing
         self._text = quota.model_dump_json()
         self._stored = _counts(usage)
@@ -90,6 +94,7 @@ class Account:
         else:
             setattr(self.usage, column, getattr(self.usage, column) + amount)
             self.billed[column] = self.billed.get(column, 0) + amount
+            self.lent[column] = max(0, self.lent.get(column, 0) - amount)
 
 
 def day_of(at: Micros) -> int:

@@ -498,6 +498,41 @@ async def test_child_that_uses_most_of_a_limit_leaves_its_parent_a_warning(
     assert warnings == [{"resource": "llm_calls", "used": 10, "limit": 10}]
 
 
+async def test_parent_may_use_what_it_has_given_to_a_child_once_that_has_ended(
+    start_node, send, ann
+) -> None:
+    async def works(mission: Mission) -> int:
+        done = 0
+        while True:
+            try:
+                await mission.step("work", asyncio.sleep, 0)
+            except QuotaExceeded:
+                return done
+            done += 1
+
+    async def boss(mission: Mission) -> str:
+        async def own() -> int:
+            await mission.clarify("own?")
+            return await works(mission)
+
+        first, _ = await mission.gather(own(), mission.spawn("part", "ask"))
+        return f"{first} {await works(mission)}"
+
+    node = await start_node(boss, part, quota=Quota(max_steps=20))
+    process = await send(node)
+    async with asyncio.timeout(20):
+        while len(process.interrupts) < 2:
+            await asyncio.sleep(0.01)
+            process = await node.tower.get(ann, process.pid)
+    questions = {each.question: each for each in process.interrupts}
+    child = await node.tower.get(ann, questions["ask?"].pid)
+    assert child.quota.max_steps == 9  # of 18 that are left, for its parent may go on meanwhile
+    await node.tower.resume_request(ann, questions["own?"].id, "yes")
+    await until(node, process.pid, ProcessState.BLOCKED)
+    process = await node.tower.resume_request(ann, questions["ask?"].id, "yes", wait=60)
+    assert (process.reply, process.usage.steps) == ("9 8", 20)
+
+
 # crashes
 
 
