@@ -327,11 +327,15 @@ def test_a_first_token_needs_no_server(cli: Cli) -> None:
 # clean-up
 
 
-def test_clean_up_works_through_a_server_and_without_one(cli: Cli) -> None:
+@pytest.mark.sqlite
+def test_clean_up_does_not_make_a_data_folder(cli: Cli) -> None:
     none = cli.run("cleanup")
     assert (none.returncode, none.stdout) == (2, "")
     assert "No such data folder" in none.stderr
     assert not cli.data.exists()
+
+
+def test_clean_up_works_through_a_server_and_without_one(cli: Cli) -> None:
     with cli.server():
         assert cli.run("ask", "one").returncode == 0
         kept = cli.run("cleanup")

@@ -29,8 +29,6 @@ CHOSEN = os.environ.get("MISSION_TEST_DATABASE", "sqlite")
 class ChosenDatabases(Protocol):
     """What tests do with a database behind the back of the server that uses it."""
 
-    kind: str
-
     def environment(self, folder: Path) -> dict[str, str]:
         """The variables that lead a server on this folder to its database."""
         ...
@@ -61,8 +59,6 @@ class ChosenDatabases(Protocol):
 
 
 class SqliteFiles:
-    kind = "sqlite"
-
     def environment(self, folder: Path) -> dict[str, str]:
         return {}
 
@@ -91,8 +87,6 @@ class SqliteFiles:
 
 class PostgresDatabases:
     """Settings that name a database themselves mean that one."""
-
-    kind = "postgres"
 
     def __init__(self, postgres: Databases) -> None:
         self._postgres = postgres

@@ -84,6 +84,7 @@ async def test_running_time_is_cut_short(start_node, send, ann) -> None:
     assert process.reason == "timeout_exceeded"
 
 
+@pytest.mark.sqlite  # a clock that leaps ends every wait for a server's answer, too
 async def test_running_time_is_extended(start_node, send, ann, leap) -> None:
     node, process = await held(start_node, send, Work())
     await node.tower.adjust_quota(ANN_AS_ADMIN, process.pid, timeout_seconds=2000)
