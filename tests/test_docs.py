@@ -16,7 +16,7 @@ from mission_system.core.identity import LOCAL
 from mission_system.core.node import Node
 from mission_system.core.runtime import create_mission_runtime
 from mission_system.core.settings import Settings
-from mission_system.core.tower.process import Envelope, Quota
+from mission_system.core.tower.process import Envelope, ProcessControlBlock, Quota
 from mission_system.plugins.loader import load_plugins
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +48,38 @@ async def test_capability_of_the_readme_loads_asks_and_answers(tmp_path: Path) -
         assert process.pending.options == ("billing", "setup")
         process = await node.tower.resume_request(LOCAL, process.pending.id, "billing", wait=10)
     assert "Invoices are sent on the first." in (process.reply or "")
+
+
+async def test_capability_of_its_page_does_what_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "capabilities.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    plugin = types.ModuleType("acme_report")
+    exec(source, plugin.__dict__)
+    settings = Settings(data=tmp_path)
+    host = load_plugins(settings, [plugin], entry_points=False)
+    assert [report.status for report in host.reports] == ["loaded"]
+
+    async def asked(node: Node, answer: str) -> ProcessControlBlock:
+        [question] = await node.tower.pending_interrupts(LOCAL)
+        return await node.tower.resume_request(LOCAL, question.id, answer, wait=60)
+
+    def served() -> Node:
+        runtime = create_mission_runtime(host.tools, settings=settings, use_mock=True)
+        return Node(runtime, CapabilityRegistry(host.orchestrators))
+
+    async with served() as node:
+        request = Envelope(caller=LOCAL, message="tea", capability="report")
+        await node.tower.submit_request(request, wait=60)
+        process = await asked(node, "German")
+    assert process.pending is not None
+    assert "facts about tea in theory; facts about tea in practice" in process.pending.question
+    async with served() as node:
+        await asked(node, "continue")
+        assert plugin.__dict__["PUBLISHED"] == []
+        process = await asked(node, "yes")
+    text = "[German] facts about tea in theory; facts about tea in practice"
+    assert process.reply == text
+    assert plugin.__dict__["PUBLISHED"] == [text]
 
 
 def test_capability_of_the_readme_has_about_twenty_lines() -> None:
