@@ -212,6 +212,16 @@ class Interrupt(Model):
         )
 
 
+class Alarm(Model):
+    """When a sleeping process is to be woken."""
+
+    process_id = fields.CharField(max_length=36, primary_key=True)
+    wake_at = fields.BigIntField(db_index=True)
+
+    class Meta:
+        table = "alarm"
+
+
 class Usage(Model):
     """What the processes of a session have used on one day, UTC. Outlives them."""
 

@@ -22,7 +22,6 @@ from .admission import check_request, find_session, new_process, report_lost
 from .children import Aftermath
 from .dispatch import LocalDispatcher, job_of
 from .execution import Execution
-from .expiry import Expiry
 from .fork import forked, store_fork
 from .process import (
     Envelope,
@@ -39,6 +38,7 @@ from .runner import Runner
 from .scheduler import Job, Lane, Scheduler
 from .sweep import Sweep
 from .transitions import Transitions
+from .upkeep import Upkeep
 from .views import Views
 from .watchers import Watcher, Watchers
 
@@ -63,11 +63,28 @@ class ControlTower(Views):
         self._events = events
         self._rates = RateLimits(settings.rate_limits, settings.rate_limit_storage)
         self._watchers = Watchers()
-        self._expiry = Expiry(self._interrupts, self._end_unanswered)
-        told, notice = self._watchers.tell, self._expiry.notice
-        self._runner = Runner(runtime, capabilities, chat, events, told, notice, self._torn_down)
         self._transitions = Transitions(runtime, chat, events)
         self._resolver = Resolver(runtime.persistence, chat, events)
+        self._upkeep = Upkeep(
+            runtime.persistence,
+            events,
+            self._interrupts,
+            self._resolver,
+            Sweep(
+                self._store, self._transitions, lambda pid: pid in self._dispatcher, self._enqueue
+            ),
+            self._enqueue,
+        )
+        self._runner = Runner(
+            runtime,
+            capabilities,
+            chat,
+            events,
+            settled=self._watchers.tell,
+            asked=self._upkeep.questions.notice,
+            asleep=self._upkeep.alarms.notice,
+            torn_down=self._torn_down,
+        )
         self._dispatcher = LocalDispatcher(
             Scheduler(
                 slots=settings.running_slots,
@@ -85,13 +102,6 @@ class ControlTower(Views):
             lambda: self._dispatcher.open,
         )
         self._accepting: set[asyncio.Task[Any]] = set()
-        self._sweep = Sweep(
-            self._store,
-            self._transitions,
-            lambda pid: pid in self._dispatcher,
-            lambda process: self._enqueue(process),
-        )
-        self._keeping: list[asyncio.Task[None]] = []
         self._turns: WeakValueDictionary[Lane, asyncio.Lock] = WeakValueDictionary()
         self._open = False
         chat.on_removal(self._end_session)
@@ -107,18 +117,13 @@ class ControlTower(Views):
         await asyncio.gather(*(self._transitions.unblock(each.pid, reason) for each in served))
         for process in await self._store.unfinished(ProcessState.READY):
             self._enqueue(process)
-        self._keeping = [
-            asyncio.create_task(self._expiry.run(), name="tower-expiry"),
-            asyncio.create_task(self._sweep.run(), name="tower-sweep"),
-        ]
+        self._upkeep.start()
         self._open = True
 
     async def stop(self) -> None:
         """Accept nothing more, let running work finish for a while, park the rest."""
         self._open = False
-        for task in self._keeping:
-            task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await self._upkeep.stop()
         if self._accepting:
             await asyncio.wait(self._accepting)
         await self._dispatcher.park(
@@ -289,7 +294,7 @@ class ControlTower(Views):
 
     async def _accept(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this to its end, also when the caller is cancelled: what is stored must be run."""
-        task = asyncio.create_task(self._sweep.watched(work))
+        task = asyncio.create_task(self._upkeep.sweep.watched(work))
         self._accepting.add(task)
         task.add_done_callback(self._accepting.discard)
         try:
@@ -365,7 +370,7 @@ class ControlTower(Views):
 
     def _torn_down(self) -> bool:
         """Whether the event loop is closed over a tower that nobody has stopped."""
-        return self._open and any(task.cancelling() for task in self._keeping)
+        return self._open and self._upkeep.is_cancelled
 
     def _enqueue(self, process: ProcessControlBlock) -> None:
         self._dispatcher.enqueue(self._job(process))
@@ -376,11 +381,6 @@ class ControlTower(Views):
 
     def _serves(self, process: ProcessControlBlock) -> bool:
         return self._capabilities.find(process.capability, process.version) is not None
-
-    async def _end_unanswered(self, interrupt: Interrupt) -> None:
-        resolved = await self._sweep.watched(self._resolver.expire(interrupt))
-        if resolved is not None and resolved.wakes:
-            self._enqueue(resolved.process)
 
     async def _await(
         self, watcher: Watcher, process: ProcessControlBlock, seconds: float | None

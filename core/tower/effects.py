@@ -92,11 +92,15 @@ class Run:
     appeals: Appeals
     torn_down: Callable[[], bool]
     """Whether the event loop is being closed: its cancellations are nobody's decision."""
+    asleep: Callable[[Micros], None]
+    """Hears when the process is to be woken."""
     waiting_on: list[str] = field(default_factory=list)
     """Ids of the questions that this run stops at."""
     spawning: list[Spawning] = field(default_factory=list)
     awaiting: list[str] = field(default_factory=list)
     """Keys of the steps whose children this run stops at, new ones included."""
+    wakes: list[Micros] = field(default_factory=list[Micros])
+    """When the sleeps that this run stops at are over."""
     hops: int = 0
     iterations: int = 0
 
@@ -157,9 +161,9 @@ class Run:
             elif found is None or not risky or await self._is_retried(branch, found):
                 if await self._is_allowed(branch, record, charge, check):
                     if risky:
-                        await self.ledger.commit(self._storing(record))
+                        await self.ledger.commit(self.storing(record))
                     elif streamed:
-                        self.ledger.put(self._storing(record))
+                        self.ledger.put(self.storing(record))
                     with branch.inside(f"{kind} '{name}'"):
                         work = self._retried(record, call, charge, retry, again)
                         value = await self._call(record, adapter, work)
@@ -167,7 +171,7 @@ class Run:
                     tell = None  # nothing was called that could be told of
             else:
                 record.status = "completed"  # as the review says, and without an output
-            await self.ledger.commit(self._storing(record), *([tell(record)] if tell else []))
+            await self.ledger.commit(self.storing(record), *([tell(record)] if tell else []))
         except asyncio.CancelledError:
             if branch.stopped is None and not self.torn_down():
                 if (suspended := branch.unwinding) is not None:  # a task group gives way to it
@@ -198,7 +202,7 @@ class Run:
         record.status, record.output = "failed", None
         record.error = cancelled_error(record.name)
         events = [tell(record)] if tell and not finished else []
-        await self.ledger.commit(self._storing(record), *events)
+        await self.ledger.commit(self.storing(record), *events)
 
     async def _is_allowed(
         self, branch: Branch, record: Record, charge: tuple[str, ...], check: Check | None
@@ -235,7 +239,7 @@ class Run:
             except QuotaExceeded:
                 return False
             record.attempt += 1
-            self.ledger.put(self._storing(record))  # a later run goes on counting
+            self.ledger.put(self.storing(record))  # a later run goes on counting
             return pause
 
         return attempt() if retry is None else persist(attempt, retry, after)
@@ -299,7 +303,7 @@ class Run:
         record = Record(key, CONFIG, checked("name", name, longest=MAX_NAME), "", "completed", at)
         record.output = output
         self.journal.add(record)
-        self.ledger.put(self._storing(record))
+        self.ledger.put(self.storing(record))
         return value
 
     async def ask(self, question: Question) -> str:
@@ -365,7 +369,7 @@ class Run:
         key = f"{doubtful.key}.review{doubtful.attempt}"  # each attempt is asked about anew
         return await self.ask_at(branch, key, review) == "retry"
 
-    def _storing(self, record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
+    def storing(self, record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
         stored = replace(record)  # as it is now
 
         async def write(tx: Transaction, _at: Micros) -> list[NewEvent]:

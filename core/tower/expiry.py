@@ -1,33 +1,55 @@
-"""Ends questions whose time is up, whoever raised them and whenever."""
+"""Ends what is over at a time: questions that nobody has answered, sleeps."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from ..clock import SECOND, Micros, now
-from .interrupt_store import InterruptStore
-from .process import Interrupt
 
-POLL_SECONDS = 30.0  # the last net: a failed round, or a question that another node raised
+POLL_SECONDS = 30.0  # the last net: a failed round, or what another node has stored
 BATCH = 500
 AT_ONCE = 64
 log = structlog.get_logger(__name__)
 
 
-class Expiry:
-    """Rounds of expiry, each as soon as the next question is due. `end` ends one question."""
+class Due(Protocol):
+    """What is over at a time."""
 
-    def __init__(self, store: InterruptStore, end: Callable[[Interrupt], Awaitable[None]]) -> None:
+    @property
+    def id(self) -> str: ...
+
+
+D_co = TypeVar("D_co", bound=Due, covariant=True)
+D = TypeVar("D", bound=Due)
+
+
+class Dues(Protocol[D_co]):
+    """Where it is stored."""
+
+    async def overdue(self, at: Micros, after: str, limit: int) -> Sequence[D_co]:
+        """What is over at `at`, by id, that follows the id `after`."""
+        ...
+
+    async def next_expiry(self, at: Micros) -> Micros | None:
+        """When the first is over that is so after `at`."""
+        ...
+
+
+class Expiry(Generic[D]):
+    """Rounds, each as soon as the next is due. `end` ends one."""
+
+    def __init__(self, store: Dues[D], end: Callable[[D], Awaitable[None]]) -> None:
         self._store = store
         self._end = end
         self._sooner = asyncio.Event()
         self._next: Micros | None = None
 
     def notice(self, expires_at: Micros) -> None:
-        """A question was raised: do not sleep beyond its time."""
+        """One was stored: do not sleep beyond its time."""
         if self._next is None or expires_at < self._next:
             self._sooner.set()
 
@@ -51,18 +73,18 @@ class Expiry:
                 continue
 
     async def _round(self, at: Micros) -> Micros | None:
-        """End what is due at `at`; when the next question is. One that cannot be ended stays for
-        a later round and stops none of the others."""
+        """End what is due at `at`; when the next is. One that cannot be ended stays for a later
+        round and stops none of the others."""
         after = ""
         while batch := await self._store.overdue(at, after, BATCH):
             after = batch[-1].id
             for first in range(0, len(batch), AT_ONCE):
                 chunk = batch[first : first + AT_ONCE]
-                await asyncio.gather(*(self._try(interrupt) for interrupt in chunk))
+                await asyncio.gather(*(self._try(due) for due in chunk))
         return await self._store.next_expiry(at)
 
-    async def _try(self, interrupt: Interrupt) -> None:
+    async def _try(self, due: D) -> None:
         try:
-            await self._end(interrupt)
+            await self._end(due)
         except Exception:
-            log.exception("a question could not be ended", interrupt=interrupt.id)
+            log.exception("could not be ended when it was due", id=due.id)

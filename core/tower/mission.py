@@ -16,16 +16,16 @@ from pydantic import TypeAdapter
 
 from ..capabilities import Reply
 from ..chat.text import MAX_ID, checked
-from ..clock import SECOND, now
 from ..errors import InvalidInput
 from ..events.event import NewEvent
 from ..llm.provider import LLMMessage
 from ..retry import Retry
 from .branches import Branch, current_branch, join, within
 from .codec import adapter_of, declared_return, plain
-from .effects import ANY, Done, Run
+from .effects import Done, Run
 from .interrupts import Declined, Question
 from .mission_llm import LLM
+from .mission_sleep import sleep
 from .mission_spawn import spawn
 from .mission_state import State
 from .mission_tools import Tools
@@ -259,16 +259,11 @@ class Mission:
             yield number
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until `seconds` after the first time this was reached, whatever restarts between."""
+        """Wait until `seconds` after the first time this was reached, whatever restarts between.
 
-        run = self._run
-
-        async def call(key: str, _attempt: int) -> Done:
-            began = run.journal.began(key) or now()
-            await asyncio.sleep(seconds - (now() - began) / SECOND)
-            return Done(None)
-
-        await run.perform("sleep", "sleep", seconds, ANY, call, streamed=True)
+        More than a second suspends the process: it holds no slot, and the time is not charged.
+        """
+        await sleep(self._run, seconds)
 
     async def now(self) -> datetime:
         """The time at which this was first reached, UTC."""

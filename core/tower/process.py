@@ -44,6 +44,9 @@ class Outcome(StrEnum):
 CHILD = "child"
 """Reason of a process that is blocked until a process it has spawned ends."""
 
+SLEEPING = "sleeping"
+"""Reason of a process that is blocked until it is time to go on."""
+
 CRASHED = "crashed_repeatedly"
 """Reason of a process that servers have died under: it is tried again on demand only."""
 
@@ -200,7 +203,7 @@ class ProcessControlBlock:
     @property
     def settled(self) -> bool:
         """Whether nothing more happens without somebody's doing."""
-        if self.awaits_child:
+        if self.awaits_child or (self.state is ProcessState.BLOCKED and self.reason == SLEEPING):
             return bool(self.interrupts) or self.error is not None
         return self.state in (
             ProcessState.WAITING,

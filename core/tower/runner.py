@@ -12,34 +12,24 @@ import structlog
 from ..capabilities import CapabilityRegistry, OrchestratorSpec, Reply
 from ..chat.service import ChatService
 from ..chat.text import storable
-from ..clock import Micros, to_datetime
 from ..errors import MissionError, QuotaExceeded, ToolFailed
-from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..identity import new_id
 from ..runtime import MissionRuntime
 from ..storage.failures import storage_failed
-from ..storage.persistence import Transaction
 from .appeals import Appeals
 from .branches import Branch, within
-from .children import (
-    Aftermath,
-    awaited,
-    cancel_below,
-    insert_children,
-    settle,
-    store_result,
-)
+from .children import Aftermath
 from .codec import StepError, plain, public_text
 from .deadlines import Deadlines
 from .effects import Run
+from .ending import Ending
 from .journal import Journal, load_journal
 from .ledger import Ledger, Owner
 from .mission import Mission
-from .process import CHILD, Outcome, ProcessControlBlock, ProcessState, Quota
+from .process import CHILD, SLEEPING, ProcessControlBlock, Quota
 from .questions import Notice, Questions
 from .resources import Meter
-from .store import close_interrupts, moved, open_ids, open_questions, save_state, stuck_below
 from .suspension import Blocked, Fenced, NotStored, Suspended
 from .usage import Account
 
@@ -76,16 +66,20 @@ class Runner:
         capabilities: CapabilityRegistry,
         chat: ChatService,
         log: EventLog,
+        *,
         settled: Callable[[ProcessControlBlock], None],
-        notice: Notice,
+        asked: Notice,
+        asleep: Notice,
         torn_down: Callable[[], bool],
     ) -> None:
+        """`asked` and `asleep` hear when a question that was stored expires, or a sleep ends."""
         self._runtime = runtime
         self._capabilities = capabilities
         self._chat = chat
         self._log = log
         self._settled = settled
-        self._notice = notice
+        self._asked = asked
+        self._asleep = asleep
         self._torn_down = torn_down
         self._roots: dict[str, Branch] = {}
         self._accounts: dict[str, Account] = {}
@@ -124,7 +118,7 @@ class Runner:
                 log.exception("outcome could not be stored", pid=process.pid)
                 await ledger.close()
                 ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
-                ending = _Ending(process, self._chat, start.stream, ledger).failed(
+                ending = Ending(process, self._chat, start.stream, ledger).failed(
                     "not_stored", "the outcome could not be stored; the server's log says why"
                 )
                 await ledger.commit(ending.write)
@@ -142,10 +136,10 @@ class Runner:
 
     async def _attempt(
         self, start: Start, owner: Owner, account: Account, ledger: Ledger, root: Branch
-    ) -> _Ending:
+    ) -> Ending:
         """Call the orchestrator, and say how this run ends."""
         process = start.process
-        ending = _Ending(process, self._chat, start.stream, ledger)
+        ending = Ending(process, self._chat, start.stream, ledger)
         spec = self._capabilities.find(process.capability, process.version)
         if spec is None:
             return ending.blocked(
@@ -155,7 +149,7 @@ class Runner:
             )
         resumed = process.epoch > 1
         persistence = self._runtime.persistence
-        questions = Questions(owner, self._chat, self._notice)
+        questions = Questions(owner, self._chat, self._asked)
         run = Run(
             runtime=self._runtime,
             capabilities=self._capabilities,
@@ -171,6 +165,7 @@ class Runner:
             questions=questions,
             appeals=Appeals(persistence, owner, ledger, questions),
             torn_down=self._torn_down,
+            asleep=self._asleep,
         )
         if resumed and spec.on_error == "ask" and (failure := await run.appeals.given_up()):
             return ending.failed("error", failure)
@@ -181,7 +176,7 @@ class Runner:
         except Blocked as blocked:
             return ending.blocked(blocked.reason, blocked.explanation)
         except Suspended as suspended:
-            if suspended.reason in ("interrupt", CHILD):
+            if suspended.reason in ("interrupt", CHILD, SLEEPING):
                 return ending.suspended(run)
             if suspended.reason == "timeout":
                 return await self._out_of_time(run, ending)
@@ -194,7 +189,7 @@ class Runner:
             return await self._failed(run, ending, error)
         return ending.completed(reply)
 
-    async def _out_of_time(self, run: Run, ending: _Ending) -> _Ending:
+    async def _out_of_time(self, run: Run, ending: Ending) -> Ending:
         error = run.meter.out_of_time(run.ledger.elapsed())
         if run.meter.quota.on_exhausted == "ask":
             appeal = await run.appeals.for_more(error)
@@ -203,7 +198,7 @@ class Runner:
                 return ending.suspended(run)
         return ending.failed(error.reason, error.message)
 
-    async def _failed(self, run: Run, ending: _Ending, error: BaseException) -> _Ending:
+    async def _failed(self, run: Run, ending: Ending, error: BaseException) -> Ending:
         """Of something that no orchestrator should raise."""
         incident = new_id()
         pid = run.process.pid
@@ -275,125 +270,3 @@ def _shown(error: MissionError, pid: str) -> str:
         return f"step '{error.step}' failed unexpectedly ({error.type}; incident {incident})"
     tool = f"tool '{error.tool}'" if isinstance(error, ToolFailed) else "it"
     return f"{tool} failed unexpectedly (incident {incident})"
-
-
-class _Ending:
-    """The last unit of a run: what it writes, and the process as it is afterwards."""
-
-    def __init__(
-        self, process: ProcessControlBlock, chat: ChatService, stream: int, ledger: Ledger
-    ) -> None:
-        self.process = process
-        self._before = process
-        self._chat = chat
-        self._stream = stream
-        self._ledger = ledger
-        self._reply: Reply | None = None
-        self._outcome: Outcome | None = None
-        self._state = ProcessState.TERMINATED
-        self._reason: str | None = None
-        self._error: str | None = None
-        self._run: Run | None = None
-        self.aftermath = Aftermath()
-
-    def completed(self, reply: Reply) -> _Ending:
-        self._outcome, self._reply = Outcome.COMPLETED, reply
-        return self
-
-    def failed(self, reason: str, error: str) -> _Ending:
-        self._outcome, self._reason, self._error = Outcome.FAILED, reason, error
-        return self
-
-    def blocked(self, reason: str, explanation: str) -> _Ending:
-        self._state, self._reason, self._error = ProcessState.BLOCKED, reason, explanation
-        return self
-
-    def suspended(self, run: Run) -> _Ending:
-        """Until a question is answered, or a child has ended."""
-        self._run = run
-        return self
-
-    def parked(self, reason: str) -> _Ending:
-        self._state, self._reason = ProcessState.READY, reason
-        return self
-
-    async def write(self, tx: Transaction, at: Micros) -> list[NewEvent]:
-        events: list[NewEvent] = []
-        changes: dict[str, Any] = {"error": self._error, "stage": self._ledger.stage}
-        state, why = self._state, self._reason
-        self.aftermath = Aftermath()
-        result: str | None = None
-        if self._reply is not None and self._before.depth:
-            result = await store_result(tx, self._before.pid, self._reply)
-            changes["reply"] = self._reply.text
-        elif self._reply is not None:
-            message_id, said = await self._chat.insert_message(
-                tx,
-                self._stream,
-                self._before.pid,
-                "assistant",
-                self._reply.text,
-                at,
-                self._reply.data,
-            )
-            changes |= {"reply": self._reply.text, "reply_message_id": message_id}
-            events.append(said)
-        if self._run is not None:
-            self.aftermath.ready, told = await self._spawn(tx, self._run, at)
-            events += told
-            state, why = await _stopped_at(tx, self._run)
-            found = await open_questions(tx, [self._before.pid])
-            changes["interrupts"] = found.get(self._before.pid, ())
-        elif state is ProcessState.TERMINATED:
-            changes |= {"outcome": self._outcome, "completed_at": to_datetime(at)}
-            await close_interrupts(tx, self._before.pid, at)
-            if self._before.epoch > 1:  # in its first run a process has spawned nothing yet
-                self.aftermath.ended, told = await cancel_below(tx, self._before.pid, at)
-                events += told
-        stored = None if state is ProcessState.READY else why
-        process, changed = moved(self._before, state, why, **changes)
-        self.process = replace(process, reason=stored)
-        await save_state(tx, self.process, self._before.state, self._before.epoch)
-        if self.process.awaits_child:
-            stuck = await stuck_below(tx, [process.pid])
-            self.process = replace(self.process, error=stuck.get(process.pid))
-        events.append(changed)
-        events.extend(self._story())
-        if state is ProcessState.TERMINATED:
-            parent, told = await settle(tx, self.process, result, at)
-            self.aftermath.ready = [parent] if parent else []
-            events += told
-        return events
-
-    async def _spawn(
-        self, tx: Transaction, run: Run, at: Micros
-    ) -> tuple[list[ProcessControlBlock], list[NewEvent]]:
-        if not run.spawning:
-            return [], []
-        parent, default, new = self._before, run.runtime.settings.quota, run.spawning
-        keeps = bool(run.waiting_on)
-        return await insert_children(
-            tx, parent, self._stream, run.provider, new, default, at, keeps=keeps
-        )
-
-    def _story(self) -> list[NewEvent]:
-        pid = self._before.pid
-        if self._outcome is Outcome.COMPLETED:
-            payload: dict[str, Any] = {"message_id": self.process.reply_message_id}
-            return [NewEvent("process.completed", payload, pid)]
-        if self._outcome is Outcome.FAILED:
-            payload = {"reason": self._reason, "error": self._error}
-            return [NewEvent("process.failed", payload, pid)]
-        return []
-
-
-async def _stopped_at(tx: Transaction, run: Run) -> tuple[ProcessState, str | None]:
-    """The state of a process whose run stops at questions, at children, or at both."""
-    pid = run.process.pid
-    if run.waiting_on and not await open_ids(tx, pid) >= set(run.waiting_on):
-        return ProcessState.READY, "answered"  # while another branch was still running
-    if run.awaiting and not await awaited(tx, pid) >= set(run.awaiting):
-        return ProcessState.READY, "child_ended"
-    if run.waiting_on:
-        return ProcessState.WAITING, None
-    return ProcessState.BLOCKED, CHILD

@@ -18,6 +18,7 @@ from .interrupt_store import interrupt_from
 from .process import (
     CHILD,
     RETRIABLE,
+    SLEEPING,
     Interrupt,
     Outcome,
     ProcessControlBlock,
@@ -219,9 +220,9 @@ async def stuck_below(reader: Persistence | Transaction, pids: Sequence[str]) ->
         f"SELECT c.parent_pid, c.pid FROM process c WHERE c.parent_pid IN ({marks})"
         " UNION ALL SELECT t.root, c.pid FROM process c JOIN tree t ON c.parent_pid = t.pid)"
         " SELECT t.root, p.pid, p.capability, p.reason, p.error FROM tree t"
-        " CROSS JOIN process p WHERE p.pid = t.pid AND p.state = ? AND p.reason <> ?"
-        " ORDER BY p.pid DESC",
-        (*pids, ProcessState.BLOCKED, CHILD),
+        " CROSS JOIN process p WHERE p.pid = t.pid AND p.state = ?"
+        " AND p.reason NOT IN (?, ?) ORDER BY p.pid DESC",
+        (*pids, ProcessState.BLOCKED, CHILD, SLEEPING),
     )
     return {
         row["root"]: f"it waits for process {row['pid']} ({row['capability']}), which is blocked"

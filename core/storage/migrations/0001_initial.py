@@ -420,4 +420,21 @@ class Migration(migrations.Migration):
             },
             bases=["Model"],
         ),
+        ops.CreateModel(
+            name="Alarm",
+            fields=[
+                (
+                    "process_id",
+                    fields.CharField(primary_key=True, unique=True, db_index=True, max_length=36),
+                ),
+                ("wake_at", fields.BigIntField(db_index=True)),
+            ],
+            options={
+                "table": "alarm",
+                "app": "core",
+                "pk_attr": "process_id",
+                "table_description": "When a sleeping process is to be woken.",
+            },
+            bases=["Model"],
+        ),
     ]

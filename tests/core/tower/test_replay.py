@@ -15,7 +15,7 @@ from mission_system.core.errors import InvalidInput
 from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest
 from mission_system.core.tools.call import idempotency_key
 from mission_system.core.tools.decorator import tool
-from mission_system.core.tower import mission_llm
+from mission_system.core.tower import mission_llm, mission_sleep
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import ProcessState
 
@@ -211,6 +211,7 @@ async def test_sleep_that_is_over_is_not_slept_again(start_node, send, ann, monk
             seconds = 0
         return await sleep(seconds, result)
 
+    monkeypatch.setattr(mission_sleep, "SHORT_SECONDS", 3600)
     monkeypatch.setattr(asyncio, "sleep", counted)
     node = await start_node(work)
     process = await go_on(node, ann, await send(node))
@@ -232,6 +233,7 @@ async def test_sleep_goes_on_from_where_it_began(start_node, send, ann, monkeypa
             seconds = 3600 if len(slept) == 1 else 0
         return await sleep(seconds, result)
 
+    monkeypatch.setattr(mission_sleep, "SHORT_SECONDS", 3600)
     monkeypatch.setattr(asyncio, "sleep", counted)
     node = await start_node(work)
     process = await send(node, wait=None)

@@ -1,0 +1,158 @@
+"""The last unit of a run: its outcome, or what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..capabilities import Reply
+from ..chat.service import ChatService
+from ..clock import Micros, to_datetime
+from ..events.event import NewEvent
+from ..storage.persistence import Transaction
+from .alarms import WOKEN, forget_alarm, set_alarm
+from .children import (
+    Aftermath,
+    awaited,
+    cancel_below,
+    insert_children,
+    settle,
+    store_result,
+)
+from .effects import Run
+from .ledger import Ledger
+from .process import CHILD, SLEEPING, Outcome, ProcessControlBlock, ProcessState
+from .store import close_interrupts, moved, open_ids, open_questions, save_state, stuck_below
+
+
+class Ending:
+    """The last unit of a run: what it writes, and the process as it is afterwards."""
+
+    def __init__(
+        self, process: ProcessControlBlock, chat: ChatService, stream: int, ledger: Ledger
+    ) -> None:
+        self.process = process
+        self._before = process
+        self._chat = chat
+        self._stream = stream
+        self._ledger = ledger
+        self._reply: Reply | None = None
+        self._outcome: Outcome | None = None
+        self._state = ProcessState.TERMINATED
+        self._reason: str | None = None
+        self._error: str | None = None
+        self._run: Run | None = None
+        self.aftermath = Aftermath()
+
+    def completed(self, reply: Reply) -> Ending:
+        self._outcome, self._reply = Outcome.COMPLETED, reply
+        return self
+
+    def failed(self, reason: str, error: str) -> Ending:
+        self._outcome, self._reason, self._error = Outcome.FAILED, reason, error
+        return self
+
+    def blocked(self, reason: str, explanation: str) -> Ending:
+        self._state, self._reason, self._error = ProcessState.BLOCKED, reason, explanation
+        return self
+
+    def suspended(self, run: Run) -> Ending:
+        """Until a question is answered, a child has ended, or it is time to wake up."""
+        self._run = run
+        return self
+
+    def parked(self, reason: str) -> Ending:
+        self._state, self._reason = ProcessState.READY, reason
+        return self
+
+    async def write(self, tx: Transaction, at: Micros) -> list[NewEvent]:
+        events: list[NewEvent] = []
+        changes: dict[str, Any] = {"error": self._error, "stage": self._ledger.stage}
+        state, why = self._state, self._reason
+        self.aftermath = Aftermath()
+        result: str | None = None
+        if self._reply is not None and self._before.depth:
+            result = await store_result(tx, self._before.pid, self._reply)
+            changes["reply"] = self._reply.text
+        elif self._reply is not None:
+            message_id, said = await self._chat.insert_message(
+                tx,
+                self._stream,
+                self._before.pid,
+                "assistant",
+                self._reply.text,
+                at,
+                self._reply.data,
+            )
+            changes |= {"reply": self._reply.text, "reply_message_id": message_id}
+            events.append(said)
+        if self._run is not None:
+            self.aftermath.ready, told = await self._spawn(tx, self._run, at)
+            events += told
+            state, why = await _stopped_at(tx, self._run, at)
+            await self._set_alarm(tx, self._run, state)
+            found = await open_questions(tx, [self._before.pid])
+            changes["interrupts"] = found.get(self._before.pid, ())
+        elif state is ProcessState.TERMINATED:
+            changes |= {"outcome": self._outcome, "completed_at": to_datetime(at)}
+            await close_interrupts(tx, self._before.pid, at)
+            if self._before.epoch > 1:  # in its first run a process has spawned nothing yet
+                self.aftermath.ended, told = await cancel_below(tx, self._before.pid, at)
+                events += told
+        stored = None if state is ProcessState.READY else why
+        process, changed = moved(self._before, state, why, **changes)
+        self.process = replace(process, reason=stored)
+        await save_state(tx, self.process, self._before.state, self._before.epoch)
+        if self.process.awaits_child:
+            stuck = await stuck_below(tx, [process.pid])
+            self.process = replace(self.process, error=stuck.get(process.pid))
+        events.append(changed)
+        events.extend(self._story())
+        if state is ProcessState.TERMINATED:
+            parent, told = await settle(tx, self.process, result, at)
+            self.aftermath.ready = [parent] if parent else []
+            events += told
+        return events
+
+    async def _spawn(
+        self, tx: Transaction, run: Run, at: Micros
+    ) -> tuple[list[ProcessControlBlock], list[NewEvent]]:
+        if not run.spawning:
+            return [], []
+        parent, default, new = self._before, run.runtime.settings.quota, run.spawning
+        keeps = bool(run.waiting_on)
+        return await insert_children(
+            tx, parent, self._stream, run.provider, new, default, at, keeps=keeps
+        )
+
+    async def _set_alarm(self, tx: Transaction, run: Run, state: ProcessState) -> None:
+        if run.wakes and state is not ProcessState.READY:
+            wake_at = min(run.wakes)
+            await set_alarm(tx, self._before.pid, wake_at)
+            tx.after_commit(lambda: run.asleep(wake_at))
+        elif self._before.epoch > 1:
+            await forget_alarm(tx, self._before.pid)
+
+    def _story(self) -> list[NewEvent]:
+        pid = self._before.pid
+        if self._outcome is Outcome.COMPLETED:
+            payload: dict[str, Any] = {"message_id": self.process.reply_message_id}
+            return [NewEvent("process.completed", payload, pid)]
+        if self._outcome is Outcome.FAILED:
+            payload = {"reason": self._reason, "error": self._error}
+            return [NewEvent("process.failed", payload, pid)]
+        return []
+
+
+async def _stopped_at(tx: Transaction, run: Run, at: Micros) -> tuple[ProcessState, str | None]:
+    """The state of a process whose run stops at questions, children and sleeps."""
+    pid = run.process.pid
+    if run.wakes and min(run.wakes) <= at:
+        return ProcessState.READY, WOKEN
+    if run.waiting_on and not await open_ids(tx, pid) >= set(run.waiting_on):
+        return ProcessState.READY, "answered"  # while another branch was still running
+    if run.awaiting and not await awaited(tx, pid) >= set(run.awaiting):
+        return ProcessState.READY, "child_ended"
+    if run.waiting_on:
+        return ProcessState.WAITING, None
+    return ProcessState.BLOCKED, CHILD if run.awaiting else SLEEPING

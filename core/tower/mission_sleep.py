@@ -1,0 +1,52 @@
+"""`mission.sleep`: a pause as a journaled step, long ones without a run."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from ..clock import SECOND, now
+from ..errors import InvalidInput
+from .branches import current_branch
+from .codec import digest
+from .effects import ANY, Done, Run
+from .journal import Record
+from .process import SLEEPING
+from .suspension import Suspended
+
+SHORT_SECONDS = 1.0  # up to here a run waits in its place
+SLEEP = "sleep"
+
+
+async def sleep(run: Run, seconds: float) -> None:
+    """See `Mission.sleep`."""
+    if not 0 <= seconds < math.inf:
+        raise InvalidInput("seconds", f"is {seconds:g}; give a finite number, 0 or more")
+    if seconds <= SHORT_SECONDS:
+        await _in_place(run, seconds)
+        return
+    branch = current_branch()
+    key = branch.next_key()
+    found = run.match(branch, key, SLEEP, SLEEP)
+    if found is not None and found.status != "started":
+        run.replay(branch, found, ANY)
+        return
+    if found is None:
+        await run.charge(branch, "steps")
+        found = Record(key, SLEEP, SLEEP, digest(seconds), "started", now())
+        run.ledger.put(run.storing(found))
+    wake_at = found.created_at + int(seconds * SECOND)
+    if wake_at > now():
+        run.wakes.append(wake_at)
+        raise branch.suspend(Suspended(SLEEPING))
+    found.status, found.output, found.duration = "completed", "null", now() - found.created_at
+    await run.ledger.commit(run.storing(found))
+
+
+async def _in_place(run: Run, seconds: float) -> None:
+    async def call(key: str, _attempt: int) -> Done:
+        began = run.journal.began(key) or now()
+        await asyncio.sleep(seconds - (now() - began) / SECOND)
+        return Done(None)
+
+    await run.perform(SLEEP, SLEEP, seconds, ANY, call, streamed=True)
