@@ -346,6 +346,7 @@ class ControlTower(Views):
         return ready
 
     async def _cancel(self, pid: str, reason: str) -> ProcessControlBlock:
+        await self._runner.save(pid)
         process, aftermath = await self._transitions.cancel(pid, reason)
         self._follow(aftermath)
         return process

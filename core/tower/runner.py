@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,6 +84,7 @@ class Runner:
         self._torn_down = torn_down
         self._roots: dict[str, Branch] = {}
         self._accounts: dict[str, Account] = {}
+        self._ledgers: dict[str, Ledger] = {}
 
     def stop(self, pid: str, reason: str) -> None:
         """Let no further step of this run begin; whoever calls this cancels its task too."""
@@ -94,6 +96,12 @@ class Runner:
         """The process has another quota: where it runs here, that counts from now on."""
         if pid in self._accounts:
             self._accounts[pid].adjust(quota)
+
+    async def save(self, pid: str) -> None:
+        """Store what a run here has used until now, for who ends it from outside."""
+        if pid in self._ledgers:
+            with suppress(Fenced, NotStored):
+                await self._ledgers[pid].commit()
 
     async def run(self, start: Start) -> Ran | None:
         """Run to the end of this run.
@@ -107,7 +115,7 @@ class Runner:
         account = Account(process.quota, process.usage, start.billed, start.lent)
         self._accounts[process.pid] = account
         ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
-        self._roots[process.pid] = root
+        self._roots[process.pid], self._ledgers[process.pid] = root, ledger
         try:
             try:
                 ending = await self._attempt(start, owner, account, ledger, root)
@@ -128,7 +136,7 @@ class Runner:
             raise lost.error from None
         finally:
             root.end()
-            del self._roots[process.pid], self._accounts[process.pid]
+            del self._roots[process.pid], self._accounts[process.pid], self._ledgers[process.pid]
             await ledger.close()
         ended = replace(ending.process, quota=account.quota)
         self._settled(ended)

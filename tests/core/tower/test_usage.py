@@ -99,3 +99,17 @@ async def test_budget_is_new_on_another_day(start_node, send) -> None:
     assert (await send(node, "again")).reason == "max_tokens_per_day_exceeded"
     await node.database.write(lambda tx: tx.execute("UPDATE usage SET day = day - 1"))
     assert (await send(node, "again")).reply == "You said: again"
+
+
+@pytest.mark.sqlite  # a clock that leaps ends every wait for a server's answer, too
+async def test_what_a_cancelled_run_has_used_counts(start_node, send, ann, leap) -> None:
+    node = await start_node(talk)
+    process = await send(node, "hang", wait=None)
+    async with asyncio.timeout(3600):
+        while not (await node.tower.get(ann, process.pid)).usage.llm_calls:
+            await asyncio.sleep(0.01)
+    leap(200)
+    process = await node.tower.cancel_request(ann, process.pid)
+    assert process.usage.elapsed_seconds >= 200
+    assert (await node.tower.usage(ann)).elapsed_seconds >= 200
+    assert await added_up(node) == await recount(node)
