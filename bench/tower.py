@@ -141,7 +141,17 @@ def graphql_and_session(server: Server, capability: str, text: str) -> Target:
     return graphql(server, capability, text, f"{PROCESS} {session}")
 
 
-SURFACES = {"GraphQL": graphql, "GraphQL, session read back": graphql_and_session}
+def rest(server: Server, _capability: str, text: str) -> Target:
+    """The capability is the server's default one."""
+    body = {"user_message": text, "user_id": "local"}
+    return Target.of(server, "/api/v1/requests", json.dumps(body))
+
+
+SURFACES = {
+    "GraphQL": graphql,
+    "GraphQL, session read back": graphql_and_session,
+    "REST": rest,
+}
 """Ways to ask for a turn; another surface is another line."""
 
 
@@ -209,7 +219,11 @@ def servers(folder: Path) -> Iterator[tuple[Server, Server]]:
         )
         mission = subprocess.Popen(
             [sys.executable, "-m", "mission_system", "serve", "--port", "0", "--data", data],
-            env={**os.environ, "PYTHONPATH": str(plugins)},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(plugins),
+                "MISSION_DEFAULT_CAPABILITY": "echo",
+            },
             stderr=subprocess.DEVNULL,
         )
         try:
