@@ -142,9 +142,8 @@ def graphql_and_session(server: Server, capability: str, text: str) -> Target:
 
 
 def rest(server: Server, _capability: str, text: str) -> Target:
-    """The capability is the server's default one."""
-    body = {"user_message": text, "user_id": "local"}
-    return Target.of(server, "/api/v1/requests", json.dumps(body))
+    """In a session of its own, like the others; the capability is the server's default one."""
+    return Target.of(server, "/api/v1/chat/messages?user_id=local", json.dumps({"message": text}))
 
 
 SURFACES = {
