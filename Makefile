@@ -18,7 +18,7 @@ ON_POSTGRES := tests/core/tower tests/core/chat tests/core/events tests/schema \
 each-example = set -e; for example in $(EXAMPLES); do (cd $$example && $(1)); done
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types nightly vendor-graphiql clean
+.PHONY: help run test check lint types nightly bench vendor-graphiql clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ lint: $(VENV)/.installed-test types ## The part of check that runs no test
 
 nightly: ## The tests at full length: more examples, longer runs
 	MISSION_TEST_PROFILE=nightly PYTEST_ADDOPTS="--timeout 3600" $(MAKE) test
+
+bench: $(VENV)/.installed-test ## Measure in short form what things cost; bench/*.py take more rounds
+	$(BIN)/python bench/tower.py 3 0.5
 
 vendor-graphiql: $(VENV)/.installed-test ## Fetch GraphiQL's files again (needs npm)
 	$(BIN)/python scripts/vendor_graphiql.py
