@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .configs import ConfigRegistry, Configs
 from .llm.factory import LLMFactory
 from .llm.mock import MockProvider
 from .llm.provider import LLMProvider
+from .prompts import Prompt, Prompts
 from .settings import Settings
 from .storage.database import make_database
 from .storage.persistence import Persistence
@@ -37,6 +38,7 @@ class MissionRuntime:
     mock_provider: LLMProvider | None = None
     tool_registry: ToolRegistry = field(kw_only=True, default_factory=ToolCatalog)
     threads: ThreadPool = field(kw_only=True, default_factory=lambda: ThreadPool(DEFAULT_THREADS))
+    prompts: Prompts = field(kw_only=True, default_factory=Prompts)
 
     def llm(self, role: str) -> LLMProvider:
         """The provider that plays this role (`writer`, `planner`, ...).
@@ -61,6 +63,8 @@ def create_mission_runtime(
     settings: Settings | None = None,
     use_mock: bool = False,
     config_registry: ConfigRegistry | None = None,
+    *,
+    prompts: Iterable[Prompt] = (),
 ) -> MissionRuntime:
     """Build a runtime. What is not given is made from the settings.
 
@@ -70,11 +74,15 @@ def create_mission_runtime(
         settings: by default read from the environment.
         use_mock: answer with the deterministic mock provider, whatever the settings say.
         config_registry: where capabilities put their configs.
+        prompts: those of the capabilities; the settings may override them.
     """
     settings = settings or Settings()
     threads = ThreadPool(settings.tool_threads)
     storage = make_database(settings) if persistence is None else persistence
     recorder = outside_recorder(storage)
+    registry = Prompts(settings.prompts)
+    for prompt in prompts:
+        registry.register(prompt)
     return MissionRuntime(
         persistence=storage,
         tool_executor=CatalogExecutor(tool_registry, threads, recorder=recorder),
@@ -84,4 +92,5 @@ def create_mission_runtime(
         mock_provider=MockProvider() if use_mock else None,
         tool_registry=tool_registry,
         threads=threads,
+        prompts=registry,
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .prompts import PromptOverrides
 from .tower.policy import ToolRules
 from .tower.process import Quota
 
@@ -93,6 +94,11 @@ class Settings(BaseSettings):
         description="Which tools run, ask first, or are refused: rules with any of `user`,"
         " `capability` and `tool`, and a `decision` (`allow`, `confirm`, `deny`); the most specific"
         " one wins. JSON in the environment.",
+    )
+    prompts: PromptOverrides = Field(
+        default_factory=dict[str, int | str],
+        description="By name of a prompt: the version to use, or a text to use in its place. JSON"
+        " in the environment.",
     )
     retention_days: int = Field(
         default=30,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.capabilities import OrchestratorSpec
 from ..core.llm.mock import MockProvider
+from ..core.prompts import Prompt
 from ..core.tools.spec import ToolSpec
 from ..core.tower.process import Quota
 from .faults import PluginFault, guard
@@ -33,6 +34,7 @@ class Contributions:
 
     tools: tuple[ToolSpec, ...]
     configs: Mapping[str, object]
+    prompts: tuple[Prompt, ...]
     orchestrators: tuple[OrchestratorSpec, ...]
     llm_providers: Mapping[str, ProviderMaker]
 
@@ -41,6 +43,10 @@ def collect(hooks: Implementations, context: PluginContext) -> Contributions:
     """Call the `register_` hooks of one plugin. Raises PluginFault at the first mistake."""
     tools = _specs(hooks, context, "register_tools", ToolSpec)
     _check_once("register_tools", [spec.name for spec in tools])
+    prompts = _specs(hooks, context, "register_prompts", Prompt)
+    for prompt in prompts:
+        _check_name("register_prompts", prompt.name)
+    _check_once("register_prompts", [f"{item.name} version {item.version}" for item in prompts])
     orchestrators = _specs(hooks, context, "register_orchestrators", OrchestratorSpec)
     for spec in orchestrators:
         _check_orchestrator(spec)
@@ -49,6 +55,7 @@ def collect(hooks: Implementations, context: PluginContext) -> Contributions:
     return Contributions(
         tools=tuple(tools),
         configs=_entries(hooks, context, "register_configs"),
+        prompts=tuple(prompts),
         orchestrators=tuple(orchestrators),
         llm_providers=_providers(hooks, context),
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..core.capabilities import OrchestratorSpec
     from ..core.llm.provider import LLMProvider
+    from ..core.prompts import Prompt
     from ..core.runtime import MissionRuntime
     from ..core.settings import Settings
     from ..core.tools.spec import ToolSpec
@@ -70,6 +71,16 @@ def register_configs(context: PluginContext) -> Mapping[str, object]:
 
     Called once, before startup. Names are unique across plugins; a clash is reported with both
     distributions. If this raises, the plugin is marked failed and the others still load.
+    """
+
+
+@hookspec
+def register_prompts(context: PluginContext) -> Iterable[Prompt]:
+    """Offer prompts, to be filled in with `mission.prompt(name, ...)`.
+
+    Several versions of one name may be offered: the newest is used, unless the setting `prompts`
+    says otherwise. Called once, before startup. A name belongs to one plugin; a clash is reported
+    with both distributions. If this raises, the plugin is marked failed and the others still load.
     """
 
 

@@ -20,6 +20,7 @@ from .report import PluginReport, PluginStatus
 if TYPE_CHECKING:
     from ..core.capabilities import OrchestratorSpec
     from ..core.llm.factory import ProviderMaker
+    from ..core.prompts import Prompt
     from ..core.runtime import MissionRuntime
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class PluginHost:
         self.reports: tuple[PluginReport, ...] = ()
         self.tools = ToolCatalog()
         self.configs = Configs()
+        self.prompts: tuple[Prompt, ...] = ()
         self.orchestrators: tuple[OrchestratorSpec, ...] = ()
         self.llm_providers: dict[str, ProviderMaker] = {}
         self._plugins: list[Plugin] = []
@@ -59,6 +61,7 @@ class PluginHost:
             self.tools.register(spec, owner=plugin.report.source)
         for name, config in offered.configs.items():
             self.configs.register(name, config)
+        self.prompts += offered.prompts
         self.orchestrators += offered.orchestrators
         self.llm_providers |= offered.llm_providers
         self.reports += (plugin.report,)

@@ -20,6 +20,9 @@ __all__ = ["PluginHost", "load_plugins"]
 
 log = structlog.get_logger(__name__)
 
+CLAIMED = ("tools", "configs", "prompts", "orchestrators", "llm_providers")
+"""What has a name that only one plugin may have, as the reports call it."""
+
 
 def load_plugins(
     settings: Settings, plugins: Iterable[object] | None = None, *, entry_points: bool = True
@@ -81,6 +84,7 @@ def _load(candidate: Candidate, report: PluginReport, settings: Settings) -> Plu
         report,
         tools=tuple(spec.name for spec in offered.tools),
         configs=tuple(offered.configs),
+        prompts=tuple(dict.fromkeys(prompt.name for prompt in offered.prompts)),
         orchestrators=tuple(dict.fromkeys(spec.name for spec in offered.orchestrators)),
         llm_providers=tuple(offered.llm_providers),
     )
@@ -106,7 +110,7 @@ def _check_api(plugin: object, candidate: Candidate) -> None:
 
 def _check_free(report: PluginReport, earlier: Iterable[PluginReport]) -> None:
     for other in earlier:
-        for kind in ("tools", "configs", "orchestrators", "llm_providers"):
+        for kind in CLAIMED:
             taken = sorted(set(getattr(report, kind)).intersection(getattr(other, kind)))
             if taken:
                 what = kind.removesuffix("s").replace("_", " ")

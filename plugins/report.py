@@ -19,8 +19,8 @@ class PluginStatus(StrEnum):
 class PluginReport:
     """One plugin. `reason` and `fix` are set unless it is `loaded`.
 
-    `distribution` and `version` are None for a plugin given by the embedding program. The last
-    four name what the plugin contributes: nothing when it did not load.
+    `distribution` and `version` are None for a plugin given by the embedding program. The rest
+    names what the plugin contributes: nothing when it did not load.
     """
 
     name: str
@@ -31,6 +31,7 @@ class PluginReport:
     fix: str | None = None
     tools: tuple[str, ...] = ()
     configs: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
     orchestrators: tuple[str, ...] = ()
     llm_providers: tuple[str, ...] = ()
 

@@ -29,6 +29,7 @@ class Plugin:
     fix: str | None = strawberry.field(description="What to do about it.")
     tools: list[str] = strawberry.field(description="Names of the tools that it brings.")
     configs: list[str] = strawberry.field(description="Names of the configs that it brings.")
+    prompts: list[str] = strawberry.field(description="Names of the prompts that it brings.")
     capabilities: list[str] = strawberry.field(
         description="Names of the capabilities that it brings."
     )
@@ -47,6 +48,7 @@ class Plugin:
             fix=report.fix,
             tools=list(report.tools),
             configs=list(report.configs),
+            prompts=list(report.prompts),
             capabilities=list(report.orchestrators),
             llm_providers=list(report.llm_providers),
         )

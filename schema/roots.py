@@ -22,6 +22,7 @@ from .message_changes import MessageMutations
 from .node import Node, split_id
 from .plugin import PluginQueries
 from .process import Process, ProcessQueries
+from .prompt import PromptQueries
 from .request import RequestMutations
 from .scheduling import SchedulingMutations
 from .search import SearchQueries
@@ -67,6 +68,7 @@ class Query(
     InterruptQueries,
     CapabilityQueries,
     PluginQueries,
+    PromptQueries,
     HealthQueries,
 ):
     pass

@@ -79,6 +79,7 @@ def _runtime(settings: Settings, host: PluginHost) -> MissionRuntime:
         settings=settings,
         use_mock=settings.llm_provider == "mock",
         config_registry=host.configs,
+        prompts=host.prompts,
     )
     if isinstance(runtime.llm_provider_factory, LLMFactory):
         for name, make in host.llm_providers.items():
@@ -99,6 +100,8 @@ def _warn_of_unknown_names(runtime: MissionRuntime, capabilities: CapabilityRegi
             provider=settings.llm_provider,
             fix=f"set MISSION_LLM_PROVIDER to one of: {', '.join(factory)}",
         )
+    for problem in runtime.prompts.problems():
+        log.warning("settings.unusable_prompt", problem=problem, fix="correct MISSION_PROMPTS")
     names = [spec.name for spec in capabilities]
     if settings.default_capability not in names:
         log.warning(

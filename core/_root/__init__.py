@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         LLMRequest,
         LLMUsage,
     )
+    from .core.prompts import Prompt
     from .core.retry import Retry
     from .core.runtime import MissionRuntime, create_mission_runtime
     from .core.settings import Settings
@@ -73,6 +74,7 @@ _HOMES = {
         "LLMRequest",
         "LLMUsage",
     ),
+    "core.prompts": ("Prompt",),
     "core.retry": ("Retry",),
     "core.runtime": ("MissionRuntime", "create_mission_runtime"),
     "core.settings": ("Settings",),
@@ -117,6 +119,7 @@ __all__ = [
     "Persistence",
     "PluginContext",
     "ProcessControlBlock",
+    "Prompt",
     "Quota",
     "QuotaExceeded",
     "Reply",

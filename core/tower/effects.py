@@ -44,8 +44,7 @@ from .questions import Questions
 from .resources import Exhausted, Meter
 from .suspension import Blocked, Suspended
 
-CONFIG = "config"
-MAX_NAME = 200  # characters of a config's name, which is part of a key
+MAX_NAME = 200  # characters of a snapshot's name, which is part of a key
 ANY: TypeAdapter[Any] = TypeAdapter(Any)
 TEXT: TypeAdapter[str] = TypeAdapter(str)
 log = structlog.get_logger(__name__)
@@ -282,15 +281,17 @@ class Run:
             text += f" {error.message}; bring back the version that the process started with"
             raise branch.suspend(Blocked("diverged", text)) from None
 
-    def snapshot(self, name: str, live: Any) -> Any:
-        """What the process has first read under this name; `live` where that has no JSON form."""
-        key = f"{CONFIG}:{name}"
+    def snapshot(self, kind: str, name: str, read: Callable[[], Any], form: Any = None) -> Any:
+        """What the process has first read under this name, or what `read` gives now where that has
+        no JSON form. With `form`, the type of what was stored, it is read once only."""
+        key = f"{kind}:{name}"
         branch = current_branch()
         if (suspended := branch.stopped) is not None:
             raise suspended
-        found = self.match(branch, key, CONFIG, name)
+        found = self.match(branch, key, kind, name)
+        live = read() if found is None or form is None else None
         try:
-            adapter = adapter_of(cast(Any, type(live)))
+            adapter = adapter_of(cast(Any, form or type(live)))
             if found is not None:
                 return self.replay(branch, found, adapter)
             output = encode(name, adapter, live)
@@ -300,7 +301,7 @@ class Run:
         if value != live:
             return live
         at = now()
-        record = Record(key, CONFIG, checked("name", name, longest=MAX_NAME), "", "completed", at)
+        record = Record(key, kind, checked("name", name, longest=MAX_NAME), "", "completed", at)
         record.output = output
         self.journal.add(record)
         self.ledger.put(self.storing(record))

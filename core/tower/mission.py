@@ -19,6 +19,7 @@ from ..chat.text import MAX_ID, checked
 from ..errors import InvalidInput
 from ..events.event import NewEvent
 from ..llm.provider import LLMMessage
+from ..prompts import Prompt
 from ..retry import Retry
 from .branches import Branch, current_branch, join, within
 from .codec import adapter_of, declared_return, plain
@@ -73,7 +74,20 @@ class Mission:
 
         Raises KeyError naming the choices.
         """
-        return self._run.snapshot(name, self._run.runtime.config_registry.get(name))
+        registry = self._run.runtime.config_registry
+        return self._run.snapshot("config", name, lambda: registry.get(name))
+
+    def prompt(self, name: str, /, **values: object) -> str:
+        """A registered prompt with the values in the places of its `$placeholders`.
+
+        Of which version, and with which text, is journaled when the process first reads it: a
+        replay sees the same, whatever the settings or another release say by then.
+
+        Raises KeyError naming the choices, and TypeError for a placeholder without a value.
+        """
+        registry = self._run.runtime.prompts
+        prompt = self._run.snapshot("prompt", name, lambda: registry.choose(name), Prompt)
+        return cast(Prompt, prompt).fill(values)
 
     async def clarify(
         self, question: str, *, options: Sequence[str] = (), timeout: float | None = None

@@ -10,6 +10,7 @@ import structlog
 from pydantic import BaseModel, Field
 
 from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.prompts import Prompt
 from mission_system.core.settings import Settings
 from mission_system.core.tools.decorator import tool
 from mission_system.plugins import host as host_module
@@ -125,6 +126,21 @@ WRONG: list[tuple[str, object, str]] = [
     ("register_configs", [1], "register_configs() returned list, expected a mapping by name."),
     ("register_configs", {1: 2}, "register_configs() offers something named 1."),
     ("register_configs", {"weather": 2}, "register_configs() offers 'weather' twice."),
+    (
+        "register_prompts",
+        ["Write of $topic."],
+        "register_prompts() returned a list that holds str, expected Prompt.",
+    ),
+    (
+        "register_prompts",
+        [Prompt("my writer", "Write.")],
+        "register_prompts() offers something named 'my writer'.",
+    ),
+    (
+        "register_prompts",
+        [Prompt("writer", "Write."), Prompt("writer", "Write on.")],
+        "register_prompts() offers 'writer version 1' twice.",
+    ),
     (
         "register_llm_providers",
         {"acme": "https://acme.example"},

@@ -36,6 +36,7 @@ def test_only_the_hooks_of_a_running_server_are_async() -> None:
     assert set(HOOKS) == {
         "register_tools",
         "register_configs",
+        "register_prompts",
         "register_orchestrators",
         "register_llm_providers",
         "runtime_started",

@@ -20,7 +20,7 @@ from mission_system.plugins.report import PluginReport, PluginStatus
 Install = Callable[..., str]
 
 GOOD = '''
-    from mission_system import OrchestratorSpec, hookimpl, tool
+    from mission_system import OrchestratorSpec, Prompt, hookimpl, tool
 
     @tool
     def search_docs(query: str) -> list[str]:
@@ -37,6 +37,10 @@ GOOD = '''
     @hookimpl
     def register_configs(context):
         return {"docs_config": context.distribution}
+
+    @hookimpl
+    def register_prompts(context):
+        return [Prompt("docs_writer", "Write of $topic."), Prompt("docs_writer", "Of", version=2)]
 
     @hookimpl
     def register_orchestrators(context):
@@ -74,12 +78,14 @@ def test_an_installed_plugin_serves_all_that_it_offers(
         status=PluginStatus.LOADED,
         tools=("search_docs",),
         configs=("docs_config",),
+        prompts=("docs_writer",),
         orchestrators=("docs",),
         llm_providers=("docs_model",),
     )
     assert host.tools.get("search_docs") is not None
     assert host.tools.owner("search_docs") == "acme-docs 1.2.0"
     assert host.configs.get("docs_config") == "acme-docs"
+    assert [prompt.version for prompt in host.prompts] == [1, 2]
     versions = [spec.version for spec in host.orchestrators if spec.name == "docs"]
     assert versions == [1, 2]
     assert list(host.llm_providers) == ["docs_model"]

@@ -328,3 +328,11 @@ def test_a_name_that_nobody_has_is_told_of_at_the_start(
     with capture_logs() as logs:
         create_app(settings(tmp_path))
     assert event not in [log["event"] for log in logs]
+
+
+def test_a_prompt_of_the_settings_that_nobody_has_is_told_of_at_the_start(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        create_app(settings(tmp_path, prompts={"nobody": 2}))
+    [told] = [log for log in logs if log["event"] == "settings.unusable_prompt"]
+    assert "there is no prompt 'nobody'" in told["problem"]
+    assert "MISSION_PROMPTS" in told["fix"]

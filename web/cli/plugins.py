@@ -69,6 +69,7 @@ def _contributions(report: PluginReport) -> str:
         "capabilities": report.orchestrators,
         "tools": report.tools,
         "configs": report.configs,
+        "prompts": report.prompts,
         "LLM providers": report.llm_providers,
     }
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pytest
 import structlog
 from pydantic import BaseModel, SecretStr
 
 from mission_system.core.errors import InvalidInput
 from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest
+from mission_system.core.prompts import Prompt
 from mission_system.core.tools.call import idempotency_key
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tower import mission_llm, mission_sleep
@@ -81,6 +83,55 @@ async def test_config_that_changes_meanwhile_is_seen_as_the_first_run_saw_it(
     assert (seen[0]["client"], seen[1]["client"]) == (old["client"], new["client"])
     rows = await node.database.fetch_all("SELECT name, output FROM step WHERE kind = 'config'")
     assert sorted(row["name"] for row in rows) == ["limits", "plain", "style"]
+
+
+async def test_prompt_is_the_version_that_the_process_read_first(start_node, send, ann) -> None:
+    seen: list[str] = []
+
+    async def work(mission: Mission) -> str:
+        seen.append(mission.prompt("writer", topic="tea", name="Ann"))
+        return await mission.clarify("go on?")
+
+    def register(node, *prompts: Prompt) -> None:
+        for prompt in prompts:
+            node.runtime.prompts.register(prompt)
+
+    node = await start_node(work)
+    register(node, Prompt("writer", "Write of $topic."))
+    process = await send(node)
+    await node.stop()
+    node = await start_node(work)
+    register(node, Prompt("writer", "Sing of $topic, $name.", version=2))
+    assert (await go_on(node, ann, process)).reply == "go"
+    await send(node)
+    assert seen == ["Write of tea.", "Write of tea.", "Sing of tea, Ann."]
+    await node.stop()
+    node = await start_node(work)  # where nobody brings the prompt any more, what began goes on
+    [question] = await node.tower.pending_interrupts(ann)
+    resumed = await node.tower.resume_request(ann, question.id, "go", wait=10)
+    assert (resumed.reply, seen[-1]) == ("go", "Sing of tea, Ann.")
+    rows = await node.database.fetch_all(
+        "SELECT s.output FROM step s WHERE s.kind = 'prompt' AND s.name = 'writer' ORDER BY s.id"
+    )
+    assert [orjson.loads(row["output"])["version"] for row in rows] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("poet", "no prompt 'poet'"), ("writer", "needs topic")]
+)
+async def test_prompt_that_cannot_be_filled_ends_the_process_and_the_log_says_why(
+    start_node, send, name: str, problem: str
+) -> None:
+    async def work(mission: Mission) -> str:
+        return mission.prompt(name)
+
+    node = await start_node(work)
+    node.runtime.prompts.register(Prompt("writer", "Write of $topic."))
+    with structlog.testing.capture_logs() as logs:
+        process = await send(node)
+    assert process.reason == "error"
+    assert problem not in (process.error or "")
+    assert any(problem in str(line.get("exc_info")) for line in logs)
 
 
 async def test_provider_is_the_one_that_the_process_started_with(start_node, send, ann) -> None:

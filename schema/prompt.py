@@ -1,0 +1,61 @@
+"""Prompts: the texts that capabilities hand to models."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import strawberry
+
+from ..core.errors import Forbidden
+from ..core.prompts import Prompt as PromptRecord
+from .context import Info
+from .fields import field
+
+
+@strawberry.type(description="One version of a text that capabilities hand to models.")
+class Prompt:
+    name: str = strawberry.field(description="Name that it is used by.")
+    version: int = strawberry.field(
+        description="Version. A process keeps the one that it has read first."
+    )
+    description: str = strawberry.field(description="What it is for.")
+    text: str = strawberry.field(
+        description="The text, with `$placeholders`; `$$` stands for a dollar sign."
+    )
+    placeholders: list[str] = strawberry.field(description="Names of its placeholders.")
+    is_used: bool = strawberry.field(
+        description="Whether processes that read it now get this version."
+    )
+    is_overridden: bool = strawberry.field(
+        description="Whether the server's settings have put another text in place of its own."
+    )
+
+    @classmethod
+    def of(cls, record: PromptRecord, *, is_used: bool) -> Self:
+        return cls(
+            name=record.name,
+            version=record.version,
+            description=record.description,
+            text=record.text,
+            placeholders=list(record.placeholders),
+            is_used=is_used,
+            is_overridden=record.overridden,
+        )
+
+
+@strawberry.type
+class PromptQueries:
+    @field(
+        "Prompts of the installed plugins, by name, the newest version of each first. For"
+        " administrators."
+    )
+    def prompts(self, info: Info) -> list[Prompt] | None:
+        if not info.context.caller.is_admin:
+            raise Forbidden("only an admin may read the prompts")
+        registry = info.context.node.runtime.prompts
+        listed: list[Prompt] = []
+        for registered in registry:
+            used = registry.choose(registered.name)
+            is_used = used.version == registered.version
+            listed.append(Prompt.of(used if is_used else registered, is_used=is_used))
+        return listed
