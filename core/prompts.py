@@ -74,7 +74,7 @@ class Prompt:
 
 
 class Prompts:
-    """The prompts of one server. An override that cannot be heeded counts for nothing: `problems`."""
+    """The prompts of one server. `problems` names the overrides that cannot be heeded."""
 
     def __init__(self, overrides: PromptOverrides | None = None) -> None:
         self._prompts: dict[str, dict[int, Prompt]] = {}
