@@ -41,6 +41,12 @@ def maybe_text(
     return None if value is None else checked(field, value, longest=longest, shortest=shortest)
 
 
+def idempotency_key(key: str | None, request_id: str | None) -> str | None:
+    if key is not None and request_id is not None:
+        raise InvalidInput("idempotencyKey", "send either this or `requestId`, not both")
+    return maybe_text("idempotencyKey", key)
+
+
 def wait_seconds(wait: bool, seconds: float, operation_timeout: float) -> float | None:
     """How long a mutation waits for an outcome, in seconds; None when it does not wait.
 

@@ -10,7 +10,7 @@ import strawberry
 from ..core.capabilities import OnBusy as Policy
 from ..core.chat.text import MAX_ID, MAX_MESSAGE, checked
 from ..core.tower.process import Envelope, InterruptKind, SchedulingPriority
-from .arguments import MAX_WAIT, maybe_text, wait_seconds
+from .arguments import MAX_WAIT, idempotency_key, maybe_text, wait_seconds
 from .context import Info
 from .errors import Errors
 from .fields import field, mutation
@@ -24,6 +24,11 @@ MAX_ANSWER = 2000
 _WAIT = (
     "Whether to wait until the process has ended or asks something. Otherwise the process is"
     " returned as it is, and subscriptions tell the rest."
+)
+_KEY = (
+    f"Name for this piece of work: 1 to {MAX_ID} characters, chosen at random. Sent again, it gives"
+    " what became of the first: the work is done once. With another message, session or capability"
+    " it is a `Conflict`. Not beside `requestId`."
 )
 _WAIT_SECONDS = (
     f"How long to wait, in seconds: more than 0, at most {MAX_WAIT:g}. The process goes on after"
@@ -64,6 +69,7 @@ class SendMessageInput:
         description=f"Id to know the request by: 1 to {MAX_ID} characters, used by you only once."
         " Sending it again is a `Conflict`, so that a retry cannot repeat the work.",
     )
+    idempotency_key: str | None = strawberry.field(default=None, description=_KEY)
     on_busy: OnBusy | None = strawberry.field(
         default=None,
         description="What to do while the session is at work; null for the capability's own way.",
@@ -203,6 +209,7 @@ class RequestMutations:
             session_id=None if input.session_id is None else key_of(input.session_id, "Session"),
             capability=maybe_text("capability", input.capability),
             request_id=maybe_text("requestId", input.request_id),
+            idempotency_key=idempotency_key(input.idempotency_key, input.request_id),
             on_busy=cast("Policy | None", input.on_busy and input.on_busy.value),
         )
         done = await context.node.tower.submit_request(envelope, input.priority, wait=wait)

@@ -23,6 +23,7 @@ from .children import Aftermath
 from .dispatch import LocalDispatcher, job_of
 from .execution import Execution
 from .fork import forked, store_fork
+from .idempotency import submit_once
 from .process import (
     Envelope,
     Interrupt,
@@ -155,11 +156,13 @@ class ControlTower(Views):
         Raises:
             InvalidInput: the message, or an unknown capability. Nothing is stored.
             NotFound: the session is not the caller's, or was deleted.
-            Conflict: `request_id` is in use.
+            Conflict: `request_id` is in use, or the idempotency key is, for other work.
             Busy: too much is in line, the session is at work and `on_busy` is `reject`, or the
                 caller has sent too often.
         """
         self._check_open()
+        if envelope.idempotency_key is not None:
+            return await submit_once(self, envelope, priority, wait)
         envelope = check_request(envelope)
         await self._rates.take(envelope.caller.user_id)
         session = await find_session(self._chat, envelope)
@@ -354,7 +357,6 @@ class ControlTower(Views):
     async def _end_session(self, tx: Transaction, session: int, at: Micros) -> list[NewEvent]:
         events: list[NewEvent] = []
         ended = await self._transitions.end_all(tx, session, "session deleted", events, at)
-
         tx.after_commit(lambda: self._follow(Aftermath(ended=ended)))
         return events
 

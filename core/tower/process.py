@@ -224,7 +224,8 @@ class Envelope:
 
     In: who asks, what, where. `session_id` None creates a session; a given one must exist unless
     `create_session`. `capability` None takes the session's, then the default; `on_busy` None
-    takes the capability's. Out: `process`.
+    takes the capability's. A request whose `idempotency_key` the caller has used before is that
+    earlier one. Out: `process`.
     """
 
     caller: Caller
@@ -233,6 +234,7 @@ class Envelope:
     create_session: bool = False
     capability: str | None = None
     request_id: str | None = None
+    idempotency_key: str | None = None
     context: dict[str, Any] = field(default_factory=dict)
     on_busy: OnBusy | None = None
     process: ProcessControlBlock | None = None

@@ -156,6 +156,10 @@ async def test_a_message_that_does_not_validate_is_refused_by_field_and_not_stor
         ({"capability": "x" * 256}, "capability"),
         ({"requestId": ""}, "requestId"),
         ({"requestId": "x" * 256}, "requestId"),
+        ({"idempotencyKey": ""}, "idempotencyKey"),
+        ({"idempotencyKey": "x" * 256}, "idempotencyKey"),
+        ({"idempotencyKey": "nul\0"}, "idempotencyKey"),
+        ({"idempotencyKey": "k", "requestId": "r"}, "idempotencyKey"),
         ({"waitSeconds": 0}, "waitSeconds"),
         ({"waitSeconds": 301}, "waitSeconds"),
         ({"waitSeconds": -1.5}, "waitSeconds"),
@@ -183,6 +187,19 @@ async def test_a_request_id_is_taken_once(client: Client) -> None:
     assert payload["__typename"] == "Conflict"
     found = await client.data('{ process(id: "order-1") { pid } }')
     assert found["process"]["pid"] == sent["process"]["pid"]
+
+
+async def test_an_idempotency_key_sent_again_gives_what_became_of_the_first(
+    client: Client,
+) -> None:
+    sent = await client.send("/clarify", idempotencyKey="k")
+    again = await client.send("/clarify", idempotencyKey="k")
+    assert again == sent
+    assert again["process"]["interrupts"]
+    payload = await refused(client, text="other", idempotencyKey="k")
+    assert payload["__typename"] == "Conflict"
+    assert "new key" in payload["message"]
+    assert (await client.called("ben").send("other", idempotencyKey="k"))["process"]["reply"]
 
 
 async def test_a_clarification_is_asked_and_answered(client: Client) -> None:

@@ -301,6 +301,24 @@ async def test_a_request_with_the_same_key_is_done_once(api: Api) -> None:
     assert len(await api.messages("session_ann")) == 2
 
 
+async def test_a_key_with_another_message_is_409_and_a_key_names_one_work_over_graphql_too(
+    api: Api,
+) -> None:
+    body = {"user_message": "hello", "user_id": "ann"}
+    key = {"Idempotency-Key": "k"}
+    sent = (await api.http.post("/api/v1/requests", json=body, headers=key)).json()
+    other = {**body, "user_message": "other"}
+    assert (await api.http.post("/api/v1/requests", json=other, headers=key)).status_code == 409
+    query = """mutation { sendMessage(input: {text: "hello", idempotencyKey: "k"}) {
+        ... on SendMessagePayload { process { requestId reply } } } }"""
+    answer = await api.http.post(
+        "/graphql", json={"query": query}, headers={"X-Mission-User": "ann"}
+    )
+    process = answer.json()["data"]["sendMessage"]["process"]
+    assert process["reply"] == sent["response_text"]
+    assert len(await api.messages("session_ann")) == 2
+
+
 async def test_7_commands_are_found_after_trimming(api: Api) -> None:
     assert (await api.send("  /clarify me"))["clarification_needed"] is True
     assert (await api.send("\n/confirm"))["confirmation_needed"] is True

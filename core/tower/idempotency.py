@@ -1,0 +1,61 @@
+"""Requests that may be sent again: a key names one piece of work of one user."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import NAMESPACE_OID, uuid5
+
+from ..chat.text import MAX_ID, checked
+from ..errors import Conflict, InvalidInput, NotFound
+from .process import Envelope, ProcessControlBlock, SchedulingPriority
+
+if TYPE_CHECKING:
+    from .control_tower import ControlTower
+
+
+async def submit_once(
+    tower: ControlTower, envelope: Envelope, priority: SchedulingPriority, wait: float | None
+) -> Envelope:
+    """Submits a request with a key; where the key is known, gives what has become of it.
+
+    Raises:
+        InvalidInput: the key cannot be one, or there is a request id beside it.
+        Conflict: the key came with other work before.
+    """
+    caller, id = envelope.caller, _request_id(envelope)
+    try:
+        known = await tower.get(caller, id)
+    except NotFound:
+        new = replace(envelope, request_id=id, idempotency_key=None)
+        try:
+            return await tower.submit_request(new, priority, wait=wait)
+        except Conflict:  # the same request, sent twice at the same time
+            known = await tower.get(caller, id)
+    _check_same(envelope, known)
+    if wait is not None:
+        known = await tower.wait(caller, known.pid, wait)
+    return envelope.with_process(known)
+
+
+def _request_id(envelope: Envelope) -> str:
+    """The request id that the key stands for."""
+    assert envelope.idempotency_key is not None
+    if envelope.request_id is not None:
+        raise InvalidInput("idempotency_key", "send either this or a request id, not both")
+    key = checked("idempotency_key", envelope.idempotency_key, longest=MAX_ID)
+    return str(uuid5(NAMESPACE_OID, f"idempotency:{key}"))
+
+
+def _check_same(envelope: Envelope, known: ProcessControlBlock) -> None:
+    """What the envelope leaves to the server is no difference."""
+    for name, now, then in (
+        ("message", envelope.message, known.message),
+        ("session", envelope.session_id, known.session_id),
+        ("capability", envelope.capability, known.capability),
+    ):
+        if now not in (None, then):
+            raise Conflict(
+                f"this idempotency key was used for a request with another {name}; send a new key"
+                " with new work"
+            )
