@@ -35,6 +35,7 @@ class Contributions:
     tools: tuple[ToolSpec, ...]
     configs: Mapping[str, object]
     prompts: tuple[Prompt, ...]
+    graphql: Mapping[str, type]
     orchestrators: tuple[OrchestratorSpec, ...]
     llm_providers: Mapping[str, ProviderMaker]
 
@@ -56,6 +57,7 @@ def collect(hooks: Implementations, context: PluginContext) -> Contributions:
         tools=tuple(tools),
         configs=_entries(hooks, context, "register_configs"),
         prompts=tuple(prompts),
+        graphql=_extensions(hooks, context),
         orchestrators=tuple(orchestrators),
         llm_providers=_providers(hooks, context),
     )
@@ -119,6 +121,20 @@ def _providers(hooks: Implementations, context: PluginContext) -> dict[str, Prov
             "Choose another name for the provider.",
         )
     return providers
+
+
+def _extensions(hooks: Implementations, context: PluginContext) -> dict[str, type]:
+    hook = "register_graphql"
+    extensions = _entries(hooks, context, hook)
+    for name, extension in extensions.items():
+        # Asked by its mark: Strawberry is slow to import, and the schema's affair.
+        if not isinstance(extension, type) or not hasattr(extension, "__strawberry_definition__"):
+            given = extension.__name__ if isinstance(extension, type) else _type(extension)
+            raise PluginFault(
+                f"{hook}() returned {given} for '{name}', expected a class of Strawberry.",
+                f"Decorate the class whose fields '{name}' shall have too with @strawberry.type.",
+            )
+    return extensions
 
 
 def _check_orchestrator(spec: OrchestratorSpec) -> None:

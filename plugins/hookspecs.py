@@ -106,6 +106,19 @@ def register_llm_providers(
 
 
 @hookspec
+def register_graphql(context: PluginContext) -> Mapping[str, type]:
+    """Extend the GraphQL schema: by name of one of its types (Query, Mutation, Subscription,
+    Session, Process, ...), a class of Strawberry whose fields that type shall have too.
+
+    Each field has a resolver; the thing it is asked of comes as `strawberry.Parent`, the server's
+    parts in `info.context` (`mission_system.api.graphql`). Called once, before startup. Names of
+    fields and types are unique across the server and its plugins. If this raises, the plugin is
+    marked failed and the others still load; for a clash, or where the schema would not be valid,
+    it is marked failed too, and only what this hook returned is not served.
+    """
+
+
+@hookspec
 async def runtime_started(context: PluginContext, runtime: MissionRuntime) -> None:
     """Open what the plugin needs while the server runs (connections, background tasks).
 

@@ -28,9 +28,9 @@ log = structlog.get_logger(__name__)
 HOOK_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Plugin:
-    """A plugin that loaded."""
+    """A plugin that loaded. Its report changes where a part of it turns out not to be served."""
 
     context: PluginContext
     hooks: Implementations
@@ -67,9 +67,24 @@ class PluginHost:
         self.reports += (plugin.report,)
         self._plugins.append(plugin)
 
+    @property
+    def loaded(self) -> tuple[Plugin, ...]:
+        """The plugins that loaded, in load order."""
+        return tuple(self._plugins)
+
     def refuse(self, report: PluginReport, fault: PluginFault) -> None:
         """Report a plugin of which nothing is served."""
         self.reports += (_refused(report, fault),)
+
+    def fail(self, plugin: Plugin, fault: PluginFault) -> None:
+        """Report a plugin that loaded, and of which a part is not served after all."""
+        loaded, failed = plugin.report, _refused(plugin.report, fault)
+        if loaded.reason and loaded.fix:  # another part has failed before
+            failed = replace(
+                failed, reason=f"{loaded.reason} {fault.reason}", fix=f"{loaded.fix} {fault.fix}"
+            )
+        plugin.report = failed
+        self.reports = tuple(failed if report is loaded else report for report in self.reports)
 
     async def started(self, runtime: MissionRuntime) -> None:
         """Run each plugin's `runtime_started`, in load order. One that fails is reported so."""
@@ -77,10 +92,7 @@ class PluginHost:
             try:
                 await _run(plugin, "runtime_started", runtime)
             except PluginFault as fault:
-                failed = _refused(plugin.report, fault)
-                self.reports = tuple(
-                    failed if report is plugin.report else report for report in self.reports
-                )
+                self.fail(plugin, fault)
             else:
                 self._running.append(plugin)
 

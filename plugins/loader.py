@@ -87,6 +87,7 @@ def _load(candidate: Candidate, report: PluginReport, settings: Settings) -> Plu
         prompts=tuple(dict.fromkeys(prompt.name for prompt in offered.prompts)),
         orchestrators=tuple(dict.fromkeys(spec.name for spec in offered.orchestrators)),
         llm_providers=tuple(offered.llm_providers),
+        graphql=tuple(offered.graphql),
     )
     return Plugin(context, hooks, offered, served)
 

@@ -33,6 +33,7 @@ class PluginReport:
     configs: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     orchestrators: tuple[str, ...] = ()
+    graphql: tuple[str, ...] = ()
     llm_providers: tuple[str, ...] = ()
 
     @property

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import strawberry
 from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
 
 from ..core.settings import Settings
+from ..plugins.host import PluginHost
 from .documents import Documents, PrepareDocument
 from .errors import error_members, presented
+from .extension import AddedFields, extend
 from .limits import Limits
 from .roots import Mutation, Query, Subscription
 from .scalars import SCALARS
@@ -19,6 +24,13 @@ from .scalars import SCALARS
 
 class MissionSchema(strawberry.Schema):
     """The schema; every error of every operation leaves through `presented`."""
+
+    def __init__(self, *, added: AddedFields, **parts: Any) -> None:
+        self._added = added
+        super().__init__(**parts)
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        return [*type_definition.fields, *self._added.get(type_definition.name, ())]
 
     def process_errors(
         self,
@@ -29,10 +41,15 @@ class MissionSchema(strawberry.Schema):
         errors[:] = [presented(error) for error in errors]
 
 
-def build_schema(settings: Settings | None = None, limits: Limits | None = None) -> MissionSchema:
+def build_schema(
+    settings: Settings | None = None,
+    limits: Limits | None = None,
+    plugins: PluginHost | None = None,
+) -> MissionSchema:
     """The GraphQL schema of one server. Operations need a `Context` as their context value.
 
-    `settings` None takes the defaults, whatever the environment says.
+    `settings` None takes the defaults, whatever the environment says. A plugin whose contribution
+    does not fit is marked as failed, and the schema is what it is without it.
     """
     timeout = (
         settings.operation_timeout_seconds
@@ -40,14 +57,19 @@ def build_schema(settings: Settings | None = None, limits: Limits | None = None)
         else Settings.model_fields["operation_timeout_seconds"].default
     )
     documents = Documents(lambda: schema._schema, limits or Limits())
-    schema = MissionSchema(
-        query=Query,
-        mutation=Mutation,
-        subscription=Subscription,
-        extensions=[partial(PrepareDocument, documents, timeout)],
-        exception_handlers=error_members(),
-        config=StrawberryConfig(scalar_map=SCALARS),
-    )
+
+    def make(added: AddedFields) -> MissionSchema:
+        return MissionSchema(
+            added=added,
+            query=Query,
+            mutation=Mutation,
+            subscription=Subscription,
+            extensions=[partial(PrepareDocument, documents, timeout)],
+            exception_handlers=error_members(),
+            config=StrawberryConfig(scalar_map=SCALARS),
+        )
+
+    schema = extend(make, plugins) if plugins else make({})
     return schema
 
 

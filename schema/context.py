@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import strawberry
 from strawberry.dataloader import DataLoader
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..core.tower.process import ProcessControlBlock, Step
     from ..plugins.loader import PluginHost
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 ChildrenOf = tuple[str, int, str | None]
 """(pid of the parent, how many, pid of the child after which to go on)"""
@@ -33,6 +33,22 @@ class Context:
     node: Node
     caller: Caller
     plugins: PluginHost | None = None
+
+    def batched(
+        self, read: Callable[[Context, list[K]], Awaitable[Mapping[K, V]]]
+    ) -> DataLoader[K, V | None]:
+        """What loads by key, and reads all keys of one level of a response in one call of `read`;
+        None for a key that is not in what it gives. For plugins.
+
+        The same function has the same loader: give one of a module, not one made on the spot.
+        """
+        if read not in self._loaders:
+            self._loaders[read] = _batched(lambda keys: read(self, keys))
+        return self._loaders[read]
+
+    @cached_property
+    def _loaders(self) -> dict[object, DataLoader[Any, Any]]:
+        return {}
 
     @cached_property
     def processes(self) -> DataLoader[str, ProcessControlBlock | None]:

@@ -33,6 +33,9 @@ class Plugin:
     capabilities: list[str] = strawberry.field(
         description="Names of the capabilities that it brings."
     )
+    extended_types: list[str] = strawberry.field(
+        description="Names of the types of this schema to which it adds fields."
+    )
     llm_providers: list[str] = strawberry.field(
         description="Names of the LLM providers that it brings."
     )
@@ -50,6 +53,7 @@ class Plugin:
             configs=list(report.configs),
             prompts=list(report.prompts),
             capabilities=list(report.orchestrators),
+            extended_types=list(report.graphql),
             llm_providers=list(report.llm_providers),
         )
 

@@ -17,7 +17,10 @@ from mission_system.core.node import Node
 from mission_system.core.runtime import create_mission_runtime
 from mission_system.core.settings import Settings
 from mission_system.core.tower.process import Envelope, ProcessControlBlock, Quota
+from mission_system.plugins.implementations import SIGNATURES
 from mission_system.plugins.loader import load_plugins
+from mission_system.schema.build import build_schema as schema_of_plugins
+from mission_system.schema.context import Context
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -80,6 +83,43 @@ async def test_capability_of_its_page_does_what_the_page_says(tmp_path: Path) ->
     text = "[German] facts about tea in theory; facts about tea in practice"
     assert process.reply == text
     assert plugin.__dict__["PUBLISHED"] == [text]
+
+
+def test_every_hook_is_on_its_page_with_its_arguments() -> None:
+    page = (ROOT / "docs" / "hooks.md").read_text()
+    told = re.findall(r"^### `((?:register|runtime)_\w+\([^`]*\))`$", page, re.MULTILINE)
+    assert sorted(told) == sorted(SIGNATURES.values())
+
+
+async def test_extension_of_the_schema_on_the_page_of_hooks_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "hooks.md").read_text()
+    [source] = [s for s in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Star" in s]
+    plugin = types.ModuleType("acme_stars")
+    monkeypatch.setitem(sys.modules, "acme_stars", plugin)  # where annotations are looked up
+    exec(source, plugin.__dict__)
+    settings = Settings(data=tmp_path)
+    host = load_plugins(settings, [plugin], entry_points=False)
+    schema = schema_of_plugins(settings, plugins=host)
+    assert [(report.status, report.reason) for report in host.reports] == [("loaded", None)]
+    runtime = create_mission_runtime(host.tools, settings=settings, use_mock=True)
+    async with Node(runtime, CapabilityRegistry()) as node:
+        session = (await node.chat.create_session(LOCAL)).session_id
+
+        async def data(query: str) -> object:
+            result = await schema.execute(
+                query, {"id": session}, context_value=Context(node, LOCAL, host)
+            )
+            assert not result.errors
+            return result.data
+
+        give = 'mutation ($id: ID!) { giveStar(sessionId: $id, why: "so") { __typename } }'
+        assert await data(give) == {"giveStar": {"__typename": "GiveStarPayload"}}
+        give = 'mutation { giveStar(sessionId: "nobody", why: "so") { __typename } }'
+        assert await data(give) == {"giveStar": {"__typename": "NotFound"}}
+        listed = await data("query ($id: ID!) { session(id: $id) { stars { why } } }")
+        assert listed == {"session": {"stars": [{"why": "so"}]}}
 
 
 def test_capability_of_the_readme_has_about_twenty_lines() -> None:

@@ -55,7 +55,7 @@ def create_app(
     node = Node(runtime, CapabilityRegistry(host.orchestrators, settings.default_capability))
     _warn_of_unknown_names(runtime, node.capabilities)
     state = AppState(settings, host, node)
-    graphql = GraphQLView(settings)
+    graphql = GraphQLView(settings, host)
     app = Starlette(
         routes=[
             *probes.routes,

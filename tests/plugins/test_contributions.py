@@ -13,6 +13,7 @@ from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.prompts import Prompt
 from mission_system.core.settings import Settings
 from mission_system.core.tools.decorator import tool
+from mission_system.core.tower.process import Quota
 from mission_system.plugins import host as host_module
 from mission_system.plugins.hookspecs import PluginContext, hookimpl
 from mission_system.plugins.loader import load_plugins
@@ -140,6 +141,16 @@ WRONG: list[tuple[str, object, str]] = [
         "register_prompts",
         [Prompt("writer", "Write."), Prompt("writer", "Write on.")],
         "register_prompts() offers 'writer version 1' twice.",
+    ),
+    (
+        "register_graphql",
+        {"Session": {"citations": 1}},
+        "register_graphql() returned dict for 'Session', expected a class of Strawberry.",
+    ),
+    (
+        "register_graphql",
+        {"Session": Quota},
+        "register_graphql() returned Quota for 'Session', expected a class of Strawberry.",
     ),
     (
         "register_llm_providers",

@@ -37,6 +37,7 @@ def test_only_the_hooks_of_a_running_server_are_async() -> None:
         "register_tools",
         "register_configs",
         "register_prompts",
+        "register_graphql",
         "register_orchestrators",
         "register_llm_providers",
         "runtime_started",

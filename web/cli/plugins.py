@@ -30,7 +30,12 @@ def list_plugins(
 
     settings = settings_from()
     configure_logs(settings, level="critical")  # what the log would say, the table says
-    reports = load_plugins(settings).reports
+    host = load_plugins(settings)
+    if any(report.graphql for report in host.reports):
+        from ...schema.build import build_schema
+
+        build_schema(settings, plugins=host)  # tells of what does not fit the schema
+    reports = host.reports
     if as_json:
         import orjson
 
@@ -70,6 +75,7 @@ def _contributions(report: PluginReport) -> str:
         "tools": report.tools,
         "configs": report.configs,
         "prompts": report.prompts,
+        "fields of": report.graphql,
         "LLM providers": report.llm_providers,
     }
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)

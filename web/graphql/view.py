@@ -35,6 +35,7 @@ from strawberry.types.unset import UNSET, UnsetType
 from ... import schema as schema_package
 from ...core.errors import MissionError
 from ...core.settings import Settings
+from ...plugins.host import PluginHost
 from ...schema.build import build_schema
 from ...schema.context import Context
 from ...schema.errors import INVALID_REQUEST
@@ -82,9 +83,14 @@ class GraphQLView(GraphQL[Context, None]):
     websocket_adapter_class = SocketAdapter
     graphql_transport_ws_handler_class = SocketHandler
 
-    def __init__(self, settings: Settings, stalled_seconds: float = STALLED_SECONDS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: PluginHost | None = None,
+        stalled_seconds: float = STALLED_SECONDS,
+    ) -> None:
         super().__init__(
-            build_schema(settings),
+            build_schema(settings, plugins=plugins),
             graphql_ide=None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=timedelta(seconds=INIT_SECONDS),
