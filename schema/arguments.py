@@ -10,29 +10,63 @@ from typing import Annotated
 
 import strawberry
 
+from ..core.chat.paging import Window
 from ..core.chat.text import MAX_ID, checked
 from ..core.errors import InvalidInput
 
 MAX_PAGE = 200
+PAGE = 50
+"""Items of a page whose size is not asked for."""
 MAX_WAIT = 300.0
 
-First = Annotated[
+Count = Annotated[
     int, strawberry.argument(description=f"How many items to return: 1 to {MAX_PAGE}.")
+]
+First = Annotated[
+    int | None,
+    strawberry.argument(
+        description=f"How many items to return from the beginning: 1 to {MAX_PAGE}; null for"
+        f" {PAGE}, or where `last` is given."
+    ),
 ]
 After = Annotated[
     str | None,
-    strawberry.argument(description="The cursor after which to go on; null for the beginning."),
+    strawberry.argument(
+        description="The cursor after which the items lie; null for no such bound."
+    ),
+]
+Last = Annotated[
+    int | None,
+    strawberry.argument(
+        description=f"How many items to return from the end, in the same order: 1 to {MAX_PAGE}."
+        " Not together with `first`."
+    ),
+]
+Before = Annotated[
+    str | None,
+    strawberry.argument(
+        description="The cursor before which the items lie; null for no such bound."
+    ),
 ]
 
 
-def page_size(first: int) -> int:
-    if not 1 <= first <= MAX_PAGE:
-        raise InvalidInput("first", f"{first} is out of range; ask for 1 to {MAX_PAGE} items")
-    return first
+def page_size(count: int, field: str = "first") -> int:
+    if not 1 <= count <= MAX_PAGE:
+        raise InvalidInput(field, f"{count} is out of range; ask for 1 to {MAX_PAGE} items")
+    return count
 
 
-def cursor(after: str | None) -> str | None:
-    return maybe_text("after", after)
+def window(first: int | None, after: str | None, last: int | None, before: str | None) -> Window:
+    """The part of a list that the four arguments of a connection ask for."""
+    if first is not None and last is not None:
+        raise InvalidInput("last", "send either `first` or `last`")
+    size = page_size(PAGE if first is None else first) if last is None else page_size(last, "last")
+    return Window(
+        size,
+        after=maybe_text("after", after),
+        before=maybe_text("before", before),
+        backward=last is not None,
+    )
 
 
 def maybe_text(

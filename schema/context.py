@@ -11,16 +11,18 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 if TYPE_CHECKING:
-    from ..core.chat.records import Message, Session
+    from ..core.chat.paging import Window
+    from ..core.chat.records import Message, Page, Session
+    from ..core.events.event import Event
     from ..core.identity import Caller
+    from ..core.memory.working import StateEntry
     from ..core.node import Node
-    from ..core.tower.process import ProcessControlBlock, Step
+    from ..core.tower.process import Interrupt, ProcessControlBlock, Step
+    from ..core.tower.usage import UsageTotal
     from ..plugins.loader import PluginHost
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-ChildrenOf = tuple[str, int, str | None]
-"""(pid of the parent, how many, pid of the child after which to go on)"""
 
 
 @dataclass(eq=False)
@@ -56,34 +58,73 @@ class Context:
         return _batched(lambda pids: self.node.tower.get_many(self.caller, pids))
 
     @cached_property
-    def children(self) -> DataLoader[ChildrenOf, list[ProcessControlBlock] | None]:
-        """Children of processes, read in one query per level of a response and page asked for."""
-
-        async def read(keys: list[ChildrenOf]) -> dict[ChildrenOf, list[ProcessControlBlock]]:
-            found: dict[ChildrenOf, list[ProcessControlBlock]] = {}
-            for first, after in {key[1:] for key in keys}:
-                pids = [key[0] for key in keys if key[1:] == (first, after)]
-                page = await self.node.tower.get_children(
-                    self.caller, pids, first=first, after=after
-                )
-                found |= {(pid, first, after): children for pid, children in page.items()}
-            return found
-
-        return _batched(read)
+    def children(
+        self,
+    ) -> DataLoader[tuple[str, int, str | None], list[ProcessControlBlock] | None]:
+        """Children of processes: pid, how many, pid of the child after which to go on."""
+        tower, caller = self.node.tower, self.caller
+        return _by_part(
+            lambda pids, first, after: tower.get_children(caller, pids, first=first, after=after)
+        )
 
     @cached_property
-    def steps(self) -> DataLoader[tuple[str, int], list[Step] | None]:
-        """The first steps of processes, read in one query per level of a response and page size."""
+    def steps(self) -> DataLoader[tuple[str, int, str | None], list[Step] | None]:
+        """Steps of processes: pid, how many, key of the step after which to go on."""
+        tower, caller = self.node.tower, self.caller
+        return _by_part(
+            lambda pids, first, after: tower.get_steps(caller, pids, first=first, after=after)
+        )
 
-        async def read(keys: list[tuple[str, int]]) -> dict[tuple[str, int], list[Step]]:
-            found: dict[tuple[str, int], list[Step]] = {}
-            for first in {first for _, first in keys}:
-                pids = [pid for pid, size in keys if size == first]
-                page = await self.node.tower.get_steps(self.caller, pids, first=first)
-                found |= {(pid, first): steps for pid, steps in page.items()}
-            return found
+    @cached_property
+    def interrupts(self) -> DataLoader[str, Interrupt | None]:
+        """Questions by id, read in one query per level of a response."""
+        return _batched(lambda ids: self.node.tower.get_interrupts(self.caller, ids))
 
-        return _batched(read)
+    @cached_property
+    def session_messages(self) -> DataLoader[tuple[int, Window, bool], Page[Message] | None]:
+        """Messages of sessions: session, window, and whether deleted ones are listed."""
+        chat, caller = self.node.chat, self.caller
+        return _by_part(
+            lambda sessions, part, deleted: chat.list_messages_of(
+                caller, sessions, part, include_deleted=deleted
+            )
+        )
+
+    @cached_property
+    def session_processes(self) -> DataLoader[tuple[int, Window], Page[ProcessControlBlock] | None]:
+        """Processes of sessions: session, window."""
+        tower, caller = self.node.tower, self.caller
+        return _by_part(lambda sessions, part: tower.list_processes_of(caller, sessions, part))
+
+    @cached_property
+    def session_events(self) -> DataLoader[tuple[int, Window], Page[Event] | None]:
+        """Events of sessions: session, window."""
+        events, caller = self.node.events, self.caller
+        return _by_part(lambda sessions, part: events.list_events_of(caller, sessions, part))
+
+    @cached_property
+    def process_events(self) -> DataLoader[tuple[tuple[str, int], Window], Page[Event] | None]:
+        """Events of processes: pid and the number of its session, window."""
+        events, caller = self.node.events, self.caller
+
+        async def read(
+            processes: list[tuple[str, int]], part: Window
+        ) -> dict[tuple[str, int], Page[Event]]:
+            streams = dict(processes)
+            pages = await events.list_process_events_of(caller, streams, part)
+            return {(pid, streams[pid]): page for pid, page in pages.items()}
+
+        return _by_part(read)
+
+    @cached_property
+    def working_state(self) -> DataLoader[int, list[StateEntry] | None]:
+        """Working memory by session."""
+        return _batched(lambda ids: self.node.working_memory.entries_of(self.caller, ids))
+
+    @cached_property
+    def session_usage(self) -> DataLoader[int, UsageTotal | None]:
+        """What was used, by session."""
+        return _batched(lambda ids: self.node.tower.usage_of(self.caller, ids))
 
     @cached_property
     def sessions(self) -> DataLoader[str, Session | None]:
@@ -97,6 +138,23 @@ class Context:
 
 
 Info = strawberry.Info[Context, None]
+
+
+def _by_part(read: Callable[..., Awaitable[Mapping[Any, V]]]) -> DataLoader[Any, V | None]:
+    """Of many things, a part of what each has: keys are the thing, then what says which part.
+
+    Takes one read for each part that is asked for: those of one field of an operation are alike.
+    """
+
+    async def load(keys: list[Any]) -> dict[Any, V]:
+        found: dict[Any, V] = {}
+        for part in dict.fromkeys(key[1:] for key in keys):
+            things = [key[0] for key in keys if key[1:] == part]
+            pages = await read(things, *part)
+            found |= {(thing, *part): page for thing, page in pages.items()}
+        return found
+
+    return _batched(load)
 
 
 def _batched(read: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> DataLoader[K, V | None]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
 import strawberry
 
+from ..core.chat.paging import Window, encode_cursor
+from ..core.chat.records import Page
 from ..core.chat.text import MAX_ID
 from ..core.errors import InvalidInput
 from ..core.events.event import Event as EventRecord
+from .pagination import Connection
 from .scalars import JSON, Long
 
 _PREFIX = "event:"
@@ -46,12 +50,33 @@ class Event:
         )
 
 
+def event_window(part: Window, stream: int, newest: int) -> Window:
+    """The same part, its cursors as the log writes them.
+
+    Raises:
+        InvalidInput: they are no cursors of this stream.
+    """
+    after = seq_of(part.after or None, stream, newest)
+    before = seq_of(part.before or None, stream, newest, field="before")
+    return replace(
+        part,
+        after=None if after is None else encode_cursor((after,)),
+        before=None if before is None else encode_cursor((before,)),
+    )
+
+
+def event_page(page: Page[EventRecord]) -> Connection[Event]:
+    """Events that were read, under the cursors that events have everywhere."""
+    cursors = tuple(event_cursor(event.stream, event.seq) for event in page.items)
+    return Connection.of(replace(page, cursors=cursors), Event.of)
+
+
 def event_cursor(stream: int, seq: int) -> str:
     """The position in `stream` after the event `seq`; 0 is before the first."""
     return urlsafe_b64encode(f"{_PREFIX}{stream}:{seq}".encode()).decode()
 
 
-def seq_of(after: str | None, stream: int, newest: int) -> int | None:
+def seq_of(after: str | None, stream: int, newest: int, field: str = "after") -> int | None:
     """The `seq` in a cursor of `stream`; an empty cursor is the position before the first event.
 
     Raises:
@@ -69,6 +94,6 @@ def seq_of(after: str | None, stream: int, newest: int) -> int | None:
     # Numbers repeat from stream to stream: a cursor of another one would skip events unnoticed.
     if not 0 <= seq <= newest or event_cursor(stream, seq) != after:
         raise InvalidInput(
-            "after", "is not a cursor of an event of this session; pass one as it was received"
+            field, "is not a cursor of an event of this session; pass one as it was received"
         )
     return seq

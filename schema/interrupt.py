@@ -9,7 +9,7 @@ import strawberry
 
 from ..core.tower.process import Interrupt as InterruptRecord
 from ..core.tower.process import InterruptKind, InterruptStatus
-from .arguments import After, First, cursor, page_size
+from .arguments import After, Before, First, Last, window
 from .context import Info
 from .fields import field
 from .node import Node, global_id
@@ -98,11 +98,13 @@ class InterruptQueries:
         status: Annotated[
             InterruptStatus, strawberry.argument(description="Only those in this status.")
         ] = InterruptStatus.PENDING,
-        first: First = 50,
+        first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> Connection[Interrupt]:
         context = info.context
         page = await context.node.tower.list_interrupts(
-            context.caller, status, first=page_size(first), after=cursor(after)
+            context.caller, window(first, after, last, before), status=status
         )
         return Connection.of(page, Interrupt.of)

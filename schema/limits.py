@@ -23,6 +23,7 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
+    NullValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     Token,
@@ -32,9 +33,8 @@ from graphql import (
     is_composite_type,
     type_from_ast,
 )
-from graphql.pyutils import Undefined
 
-from .arguments import MAX_PAGE
+from .arguments import MAX_PAGE, PAGE
 from .errors import TOO_LARGE
 
 UNPAGED = 10
@@ -214,24 +214,26 @@ class _Walk:
         if field is None or parent is None:
             return 1, False
         if "first" in field.args:
+            given = [a.value for a in node.arguments or () if a.name.value in ("first", "last")]
+            sizes = [size for size in map(self._number, given) if size is not None]
             default = field.args["first"].default_value
-            value: Any = default if default is not Undefined else MAX_PAGE
-            for argument in node.arguments or ():
-                if argument.name.value == "first":
-                    value = argument.value
-            variable = isinstance(value, VariableNode)
-            return self._number(value), variable
+            fallback = default if isinstance(default, int) else PAGE
+            variable = any(isinstance(value, VariableNode) for value in given)
+            return max(sizes, default=fallback), variable
         # The lists inside a connection have the length that its `first` gave already, and
         # introspection is bounded by a rule of its own.
         plain = not parent.name.startswith("__") and not parent.name.endswith("Connection")
         return (UNPAGED if plain and _is_list(field) else 1), False
 
-    def _number(self, value: Any) -> int:
+    def _number(self, value: Any) -> int | None:
+        """A page size; None where it is null, which leaves it to the other one or the default."""
         if isinstance(value, VariableNode):
             if self._variables is None:
                 return 1
             name = value.name.value
             value = self._variables.get(name, self._defaults.get(name))
+        if value is None or isinstance(value, NullValueNode):
+            return None
         if isinstance(value, IntValueNode):
             value = int(value.value[:6])
         # Anything else is refused when the argument itself is looked at.

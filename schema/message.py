@@ -12,10 +12,12 @@ from ..core.chat.records import Message as MessageRecord
 from .context import Info
 from .fields import field
 from .node import Node, global_id, number_of
+from .pagination import Connection
 from .scalars import JSON, Long
 
 if TYPE_CHECKING:
     from .process import Process
+    from .session import Session
 
 
 @strawberry.enum(description="Who speaks.")
@@ -49,6 +51,13 @@ class Message(Node):
         record = await info.context.processes.load(self.pid) if self.pid else None
         return Process.of(record) if record else None
 
+    @field("The session that it belongs to; null when that has just been removed.")
+    async def session(self, info: Info) -> Annotated[Session, strawberry.lazy(".session")] | None:
+        from .session import Session
+
+        record = await info.context.sessions.load(self.session_id)
+        return Session.of(record) if record else None
+
     @classmethod
     def of(cls, record: MessageRecord) -> Self:
         return cls(
@@ -71,6 +80,13 @@ class Message(Node):
         return cls.of(
             await context.node.chat.get_message(context.caller, number_of("Message", key))
         )
+
+
+@strawberry.type(description="One page of the messages of a session.")
+class MessageConnection(Connection[Message]):
+    total_count: Long | None = strawberry.field(
+        description="How many there are in all pages; null where deleted ones are listed too."
+    )
 
 
 async def message_by_id(info: Info, message_id: int | None) -> Message | None:

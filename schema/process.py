@@ -10,13 +10,14 @@ import strawberry
 
 from ..core.errors import NotFound
 from ..core.tower.process import Outcome, ProcessControlBlock, SchedulingPriority
-from .arguments import After, First, cursor, page_size
+from .arguments import After, Before, Count, First, Last, maybe_text, page_size, window
 from .context import Info
+from .event import Event, event_page, event_window
 from .fields import field
 from .interrupt import Interrupt
 from .message import Message, message_by_id
 from .node import Node, global_id, key_of
-from .pagination import Connection
+from .pagination import NOTHING, Connection
 from .step import AfterStep, Step
 from .usage import Quota, Usage
 
@@ -101,14 +102,30 @@ class Process(Node):
         return [Interrupt.of(record) for record in self.record.interrupts]
 
     @field("Its timeline: journaled steps in the order in which they began.")
-    async def steps(self, info: Info, first: First = 100, after: AfterStep = None) -> list[Step]:
-        context, count = info.context, page_size(first)
-        if after is None:
-            found = await context.steps.load((self.pid, count))
-            return [Step.of(record) for record in found or ()]
-        tower = context.node.tower
-        records = await tower.steps(context.caller, self.pid, first=count, after=after)
-        return [Step.of(record) for record in records]
+    async def steps(self, info: Info, first: Count = 100, after: AfterStep = None) -> list[Step]:
+        key = maybe_text("after", after)
+        found = await info.context.steps.load((self.pid, page_size(first), key))
+        return [Step.of(record) for record in found or ()]
+
+    @field(
+        "Its own events, oldest first. The cursors are those of `processEvents`: what is read here"
+        " can be followed there."
+    )
+    async def events(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Event]:
+        part = window(first, after, last, before)
+        session = await info.context.sessions.load(self.session_id)
+        if session is None:  # removed since this process was read
+            return event_page(NOTHING)
+        part = event_window(part, session.id, session.last_seq)
+        page = await info.context.process_events.load(((self.pid, session.id), part))
+        return event_page(page or NOTHING)
 
     @field("The process that has spawned it; null for a request.")
     async def parent(self, info: Info) -> Process | None:
@@ -118,7 +135,7 @@ class Process(Node):
 
     @field("Processes that it has spawned, oldest first.")
     async def children(
-        self, info: Info, first: First = 50, after: AfterProcess = None
+        self, info: Info, first: Count = 50, after: AfterProcess = None
     ) -> list[Process]:
         last = None if after is None else key_of(after, "Process")
         records = await info.context.children.load((self.pid, page_size(first), last))
@@ -193,14 +210,15 @@ class ProcessQueries:
                 description="Only those of this session: `Session.id` or `Session.sessionId`."
             ),
         ] = None,
-        first: First = 50,
+        first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> Connection[Process]:
         context = info.context
         page = await context.node.tower.list_processes(
             context.caller,
+            window(first, after, last, before),
             session_id=key_of(session_id, "Session") if session_id is not None else None,
-            first=page_size(first),
-            after=cursor(after),
         )
         return Connection.of(page, Process.of)

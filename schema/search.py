@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import strawberry
 
+from ..core.chat.records import Found
 from ..core.chat.service import MAX_QUERY
 from ..core.chat.text import checked
-from .arguments import First, page_size
+from .arguments import After, Before, First, Last, window
 from .context import Info
 from .fields import field
 from .message import Message
+from .pagination import Connection
 
 
 @strawberry.type(description="A message that a search has found.")
@@ -20,6 +22,10 @@ class SearchResult:
     session_title: str | None = strawberry.field(
         description="Title of its session as it was given."
     )
+
+    @classmethod
+    def of(cls, record: Found) -> Self:
+        return cls(message=Message.of(record.message), session_title=record.session_title)
 
 
 @strawberry.type
@@ -34,15 +40,15 @@ class SearchQueries:
         query: Annotated[
             str, strawberry.argument(description=f"The text: 1 to {MAX_QUERY} characters.")
         ],
-        first: First = 50,
-    ) -> list[SearchResult]:
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[SearchResult]:
         context = info.context
         found = await context.node.chat.search(
             context.caller,
             checked("query", query, longest=MAX_QUERY),
-            limit=page_size(first),
+            window(first, after, last, before),
         )
-        return [
-            SearchResult(message=Message.of(each.message), session_title=each.session_title)
-            for each in found
-        ]
+        return Connection.of(found, SearchResult.of)

@@ -10,14 +10,15 @@ import strawberry
 
 from ..core.chat.records import Session as SessionRecord
 from ..core.chat.service import Period
-from .arguments import After, First, cursor, page_size
+from ..core.tower.usage import NO_USAGE
+from .arguments import After, Before, First, Last, window
 from .context import Info
-from .event import event_cursor
+from .event import Event, event_cursor, event_page, event_window
 from .fields import field
 from .memory import WorkingState
-from .message import Message
+from .message import Message, MessageConnection
 from .node import Node, global_id, key_of
-from .pagination import Connection
+from .pagination import NOTHING, Connection
 from .scalars import Long
 from .usage import UsageTotal
 
@@ -39,6 +40,7 @@ class Activity(Enum):
 
 @strawberry.type(description="One conversation.")
 class Session(Node):
+    record: strawberry.Private[SessionRecord]
     session_id: str = strawberry.field(description="Id as other interfaces know it.")
     title: str | None = strawberry.field(description="Title as it was given.")
     listed_title: str = strawberry.field(
@@ -62,50 +64,64 @@ class Session(Node):
     async def messages(
         self,
         info: Info,
-        first: First = 50,
+        first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
         include_deleted: IncludeDeleted = False,
-    ) -> Connection[Message]:
-        context = info.context
-        page = await context.node.chat.list_messages(
-            context.caller,
-            self.session_id,
-            first=page_size(first),
-            after=cursor(after),
-            include_deleted=include_deleted,
-        )
-        return Connection.of(page, Message.of)
+    ) -> MessageConnection:
+        part = window(first, after, last, before)
+        page = await info.context.session_messages.load((self.record.id, part, include_deleted))
+        count = None if include_deleted else Long(self.record.message_count)
+        return MessageConnection.of(page or NOTHING, Message.of, total_count=count)
 
     @field("Processes of this session, newest first.")
     async def processes(
-        self, info: Info, first: First = 50, after: After = None
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> Connection[Annotated[Process, strawberry.lazy(".process")]]:
         from .process import Process
 
-        context = info.context
-        page = await context.node.tower.list_processes(
-            context.caller,
-            session_id=self.session_id,
-            first=page_size(first),
-            after=cursor(after),
+        part = window(first, after, last, before)
+        page = await info.context.session_processes.load((self.record.id, part))
+        return Connection.of(page or NOTHING, Process.of)
+
+    @field(
+        "What has happened in it, oldest first. The cursors are those of `sessionEvents`: what is"
+        " read here can be followed there."
+    )
+    async def events(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Event]:
+        part = event_window(
+            window(first, after, last, before), self.record.id, self.record.last_seq
         )
-        return Connection.of(page, Process.of)
+        page = await info.context.session_events.load((self.record.id, part))
+        return event_page(page or NOTHING)
 
     @field("Working memory of its capabilities, by capability and key.")
     async def working_state(self, info: Info) -> list[WorkingState]:
-        context = info.context
-        entries = await context.node.working_memory.entries(context.caller, self.session_id)
-        return [WorkingState.of(entry) for entry in entries]
+        entries = await info.context.working_state.load(self.record.id)
+        return [WorkingState.of(entry) for entry in entries or ()]
 
     @field("What its processes have used, ever.")
     async def usage(self, info: Info) -> UsageTotal:
-        context = info.context
-        return UsageTotal.of(await context.node.tower.usage(context.caller, self.session_id))
+        return UsageTotal.of(await info.context.session_usage.load(self.record.id) or NO_USAGE)
 
     @classmethod
     def of(cls, record: SessionRecord) -> Self:
         return cls(
             id=global_id("Session", record.session_id),
+            record=record,
             session_id=record.session_id,
             title=record.title,
             listed_title=record.listed_title,
@@ -135,8 +151,10 @@ class SessionQueries:
     async def sessions(
         self,
         info: Info,
-        first: First = 50,
+        first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
         active: Annotated[
             Activity | None,
             strawberry.argument(description="Only those last active then; null for all."),
@@ -146,8 +164,7 @@ class SessionQueries:
         context = info.context
         page = await context.node.chat.list_sessions(
             context.caller,
-            first=page_size(first),
-            after=cursor(after),
+            window(first, after, last, before),
             active=None if active is None else cast(Period, active.value),
             include_deleted=include_deleted,
         )

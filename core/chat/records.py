@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
 Role = Literal["user", "assistant", "system"]
 T = TypeVar("T")
+U = TypeVar("U")
 
 UNTITLED = "Untitled Chat"
 SHORT = 50  # characters of a first message that are listed in place of a title
@@ -104,6 +106,12 @@ class Page(Generic[T]):
     items: tuple[T, ...]
     cursors: tuple[str, ...]
     has_next: bool
+    has_previous: bool = False
+
+    def of(self, make: Callable[[T], U]) -> Page[U]:
+        """The same page, each item made into something else."""
+        items = tuple(make(item) for item in self.items)
+        return Page(items, self.cursors, self.has_next, self.has_previous)
 
 
 def _iso(value: datetime | None) -> str | None:

@@ -6,6 +6,7 @@ import orjson
 
 from ..clock import maybe_datetime, to_datetime
 from ..storage.persistence import Row
+from .paging import Listing
 from .records import Message, Session
 
 SESSIONS = (
@@ -15,6 +16,17 @@ SESSIONS = (
     " FROM session s JOIN stream t ON t.id = s.id"
 )
 MESSAGES = "SELECT m.*, s.public_id, s.title FROM message m JOIN session s ON s.id = m.session_id"
+
+BY_ACTIVITY = Listing(
+    select=SESSIONS,
+    source="session s",
+    row="s.id",
+    key=("s.last_activity", "s.id"),
+    kinds=(int, int),
+    descending=True,
+)
+IN_ORDER = Listing(select=MESSAGES, source="message m", row="m.id", key=("m.id",), kinds=(int,))
+"""Of messages."""
 
 
 def session_from(row: Row) -> Session:

@@ -15,9 +15,9 @@ from ..identity import Caller
 from ..storage.persistence import Persistence, Transaction
 from .changes import KEEP, Changes, EndProcesses, Kept
 from .export import FORMATS, Export, ExportFormat, export
-from .paging import BIGGEST, MAX_PAGE, decode_cursor, limited, page
+from .paging import BIGGEST, MAX_PAGE, START, Window
 from .records import Found, Message, Page, Session
-from .rows import MESSAGES, SESSIONS, message_from, session_from
+from .rows import BY_ACTIVITY, IN_ORDER, MESSAGES, SESSIONS, message_from, session_from
 from .search import search
 from .text import MAX_ID, MAX_MESSAGE, MAX_TITLE, checked, known_form
 from .units import ChatUnits
@@ -80,30 +80,16 @@ class ChatService(ChatUnits):
     async def list_sessions(
         self,
         caller: Caller,
+        window: Window = START,
         *,
-        first: int = 50,
-        after: str | None = None,
-        offset: int = 0,
         active: Period | None = None,
         include_deleted: bool = False,
     ) -> Page[Session]:
-        """The one last active first. `offset` skips as many after `after`."""
-        newest, number = decode_cursor(after, int, int) if after is not None else (BIGGEST, BIGGEST)
-        rows = await self._persistence.fetch_all(
-            SESSIONS + " WHERE s.user_id = ? AND (s.last_activity, s.id) < (?, ?)"
-            " AND s.last_activity >= ?"
-            + ("" if include_deleted else " AND s.deleted_at IS NULL")
-            + " ORDER BY s.last_activity DESC, s.id DESC LIMIT ? OFFSET ?",
-            (
-                caller.user_id,
-                newest,
-                number,
-                _beginning(active),
-                limited(first),
-                min(offset, BIGGEST),
-            ),
-        )
-        return page(rows, first, session_from, lambda row: (row["last_activity"], row["id"]))
+        """The one last active first."""
+        where = "s.user_id = ? AND s.last_activity >= ?" + _shown("s", include_deleted)
+        params = (caller.user_id, _beginning(active))
+        found = await BY_ACTIVITY.page(self._persistence, where, params, window)
+        return found.of(session_from)
 
     async def update_session(
         self,
@@ -145,23 +131,31 @@ class ChatService(ChatUnits):
         self,
         caller: Caller,
         session_id: str,
+        window: Window = START,
         *,
-        first: int = 100,
-        after: str | None = None,
-        offset: int = 0,
         include_deleted: bool = False,
     ) -> Page[Message]:
-        """A session's messages, oldest first. `offset` skips as many after `after`."""
+        """A session's messages, oldest first."""
         session = await self.get_session(caller, session_id)
-        (number,) = decode_cursor(after, int) if after is not None else (0,)
-        rows = await self._persistence.fetch_all(
-            MESSAGES
-            + " WHERE m.session_id = ? AND m.id > ?"
-            + ("" if include_deleted else " AND m.deleted_at IS NULL")
-            + " ORDER BY m.id LIMIT ? OFFSET ?",
-            (session.id, number, limited(first), min(offset, BIGGEST)),
+        where = "m.session_id = ?" + _shown("m", include_deleted)
+        found = await IN_ORDER.page(self._persistence, where, (session.id,), window)
+        return found.of(message_from)
+
+    async def list_messages_of(
+        self,
+        caller: Caller,
+        sessions: Sequence[int],
+        window: Window = START,
+        *,
+        include_deleted: bool = False,
+    ) -> dict[int, Page[Message]]:
+        """The same for several sessions at once, by `Session.id`; of another's session none."""
+        own = "EXISTS (SELECT 1 FROM session o WHERE o.id = m.session_id AND o.user_id = ?)"
+        where = own + _shown("m", include_deleted)
+        found = await IN_ORDER.pages(
+            self._persistence, "m.session_id", sessions, where, (caller.user_id,), window
         )
-        return page(rows, first, message_from, lambda row: (row["id"],))
+        return {session: page.of(message_from) for session, page in found.items()}
 
     async def get_message(self, caller: Caller, message_id: int) -> Message:
         row = None
@@ -201,27 +195,29 @@ class ChatService(ChatUnits):
             lambda tx: self._changes.delete_message(tx, caller, message_id, soft)
         )
 
-    async def search(self, caller: Caller, query: str, *, limit: int = 50) -> list[Found]:
+    async def search(self, caller: Caller, query: str, window: Window = START) -> Page[Found]:
         """Undeleted messages that contain the text, ignoring case, newest first.
 
         For now a scan of the caller's newest messages; see `core.chat.search`.
         """
         checked("query", query, longest=MAX_QUERY)
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidInput("limit", f"must be between 1 and {MAX_PAGE}")
-        return await search(self._persistence, caller, query, limit)
+        return await search(self._persistence, caller, query, window)
 
     async def _messages_of(self, caller: Caller, session: Session) -> AsyncIterator[Message]:
         """As many as the session had when it was read: one that grows meanwhile has an end."""
         after, left = None, session.message_count
         while left > 0:
             first = min(left, MAX_PAGE)
-            found = await self.list_messages(caller, session.session_id, first=first, after=after)
+            found = await self.list_messages(caller, session.session_id, Window(first, after))
             for message in found.items:
                 yield message
             if not found.has_next:
                 return
             after, left = found.cursors[-1], left - first
+
+
+def _shown(alias: str, include_deleted: bool) -> str:
+    return "" if include_deleted else f" AND {alias}.deleted_at IS NULL"
 
 
 def _check_title(title: str | None) -> None:

@@ -7,10 +7,15 @@ from typing import Any
 
 import orjson
 
+from ..chat.paging import Listing
 from ..clock import Micros, to_datetime
 from ..errors import InvalidInput
 from ..storage.persistence import Persistence, Row, Transaction
 from .event import Event, NewEvent
+
+_EVENTS = "SELECT e.*, s.public_id FROM event e LEFT JOIN session s ON s.id = e.stream_id"
+IN_ORDER = Listing(select=_EVENTS, source="event e", row="e.id", key=("e.seq",), kinds=(int,))
+"""Of one stream."""
 
 MAX_READ = 500
 BIGGEST = (1 << 63) - 1
@@ -71,11 +76,10 @@ class EventLog:
         if not 0 <= after <= BIGGEST:
             raise InvalidInput("after", f"must be between 0 and {BIGGEST}")
         rows = await self._persistence.fetch_all(
-            "SELECT e.*, s.public_id FROM event e LEFT JOIN session s ON s.id = e.stream_id"
-            " WHERE e.stream_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?",
+            _EVENTS + " WHERE e.stream_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?",
             (stream, after, limit),
         )
-        return [_event(row) for row in rows]
+        return [event_from(row) for row in rows]
 
     async def bounds(self, stream: int) -> tuple[int, int]:
         """(oldest kept, newest) sequence numbers; (1, 0) for a stream that is empty or unknown."""
@@ -110,7 +114,7 @@ def _encode(payload: dict[str, Any]) -> str:
     return orjson.dumps(payload, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def _event(row: Row) -> Event:
+def event_from(row: Row) -> Event:
     payload = orjson.loads(row["payload"])
     return Event(
         stream=row["stream_id"],

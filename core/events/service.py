@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
-from ..errors import NotFound
+from ..chat.paging import START, Window, decode_cursor
+from ..chat.records import Page
+from ..errors import CursorExpired, NotFound
 from ..identity import Caller
 from ..storage.persistence import Persistence
 from .event import Event
 from .follow import Followers
-from .log import EventLog
+from .log import IN_ORDER, EventLog, event_from
 
 ENDINGS = frozenset({"process.completed", "process.failed", "process.cancelled"})
 QUESTIONS = frozenset({"interrupt.raised", "interrupt.resolved", "interrupt.expired"})
@@ -29,6 +32,42 @@ class EventService:
     ) -> list[Event]:
         """One page of a session's events, oldest first."""
         return await self._log.read(await self._stream(caller, session_id), after, limit)
+
+    async def list_events_of(
+        self, caller: Caller, sessions: Sequence[int], window: Window = START
+    ) -> dict[int, Page[Event]]:
+        """A page of the events of each of these sessions, by `Session.id`, oldest first; of
+        another's session none. A cursor is the event's `seq`.
+
+        Raises:
+            CursorExpired: retention has removed events that follow `window.after`.
+        """
+        return await self._pages(caller, "e.stream_id", sessions, window, sessions)
+
+    async def list_process_events_of(
+        self, caller: Caller, streams: Mapping[str, int], window: Window = START
+    ) -> dict[str, Page[Event]]:
+        """The same of processes: `streams` has the session's number by pid."""
+        return await self._pages(caller, "e.pid", list(streams), window, streams.values())
+
+    async def _pages(
+        self,
+        caller: Caller,
+        scope: str,
+        scopes: Sequence[Any],
+        window: Window,
+        streams: Iterable[int],
+    ) -> dict[Any, Page[Event]]:
+        if window.after is not None:
+            (seq,) = decode_cursor(window.after, int)
+            for stream in set(streams):  # a cursor is one stream's: in practice this is one
+                oldest, _ = await self._log.bounds(stream)
+                if int(seq) + 1 < oldest:
+                    raise CursorExpired(stream, oldest)
+        found = await IN_ORDER.pages(
+            self._persistence, scope, scopes, "e.user_id = ?", (caller.user_id,), window
+        )
+        return {each: page.of(event_from) for each, page in found.items()}
 
     async def last_seq(self, caller: Caller, session_id: str) -> int:
         """The newest event's number: the cursor to follow from, having read everything else."""

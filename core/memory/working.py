@@ -47,20 +47,31 @@ class WorkingMemory:
         )
         if session is None:
             raise NotFound("session", session_id)
+        number: int = session["id"]
+        return (await self.entries_of(caller, [number])).get(number, [])
+
+    async def entries_of(
+        self, caller: Caller, sessions: Sequence[int]
+    ) -> dict[int, list[StateEntry]]:
+        """What each of these sessions of the caller's holds, by `Session.id`."""
+        marks = ", ".join("?" * len(sessions))
         rows = await self._persistence.fetch_all(
-            "SELECT capability, name, value, updated_at FROM working_state WHERE session_id = ?"
-            " ORDER BY capability, name",
-            (session["id"],),
+            "SELECT w.session_id, w.capability, w.name, w.value, w.updated_at"  # noqa: S608
+            " FROM working_state w JOIN session s ON s.id = w.session_id"
+            f" WHERE s.user_id = ? AND w.session_id IN ({marks})"
+            " ORDER BY w.session_id, w.capability, w.name",
+            (caller.user_id, *sessions),
         )
-        return [
-            StateEntry(
+        found: dict[int, list[StateEntry]] = {}
+        for row in rows:
+            entry = StateEntry(
                 row["capability"],
                 row["name"],
                 orjson.loads(row["value"]),
                 to_datetime(row["updated_at"]),
             )
-            for row in rows
-        ]
+            found.setdefault(row["session_id"], []).append(entry)
+        return found
 
     async def values(self, session: int, capability: str) -> dict[str, str]:
         """What one capability holds of a session (by number): JSON by key, in order of keys."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import orjson
 
-from ..chat.paging import decode_cursor, limited, page
+from ..chat.paging import MAX_PAGE, Listing, Window
 from ..chat.records import Page
 from ..clock import Micros, maybe_datetime, to_datetime
 from ..storage.persistence import Persistence, Row
 from .process import Interrupt, InterruptKind, InterruptStatus
 
-_INTERRUPTS = (
-    "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id WHERE "
-)
-LAST_ID = "z"  # sorts after every id, by bytes and by a language's order
+_SELECT = "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id"
+_INTERRUPTS = f"{_SELECT} WHERE "
+_OLDEST = Listing(select=_SELECT, source="interrupt i", row="i.id", key=("i.id",), kinds=(str,))
+_NEWEST = replace(_OLDEST, descending=True)
 
 
 class InterruptStore:
@@ -28,25 +31,28 @@ class InterruptStore:
         )
         return interrupt_from(row) if row else None
 
+    async def find_many(self, user_id: str, ids: Sequence[str]) -> dict[str, Interrupt]:
+        marks = ", ".join("?" * len(ids))
+        rows = await self._persistence.fetch_all(
+            f"{_INTERRUPTS}i.user_id = ? AND i.id IN ({marks})", (user_id, *ids)
+        )
+        return {row["id"]: interrupt_from(row) for row in rows}
+
     async def list_by_status(
-        self, user_id: str, status: InterruptStatus, first: int, after: str | None
+        self, user_id: str, status: InterruptStatus, window: Window
     ) -> Page[Interrupt]:
         """Open ones oldest first, others newest first."""
-        is_open = status is InterruptStatus.PENDING
-        (last,) = decode_cursor(after, str) if after is not None else ("" if is_open else LAST_ID,)
-        following = "i.id > ? ORDER BY i.id" if is_open else "i.id < ? ORDER BY i.id DESC"
-        rows = await self._persistence.fetch_all(
-            f"{_INTERRUPTS}i.user_id = ? AND i.status = ? AND {following} LIMIT ?",
-            (user_id, status, last, limited(first)),
-        )
-        return page(rows, first, interrupt_from, lambda row: (row["id"],))
+        listing = _OLDEST if status is InterruptStatus.PENDING else _NEWEST
+        where = "i.user_id = ? AND i.status = ?"
+        found = await listing.page(self._persistence, where, (user_id, status), window)
+        return found.of(interrupt_from)
 
     async def pending(self, user_id: str, first: int, after: str | None = None) -> list[Interrupt]:
         """Open questions to this user, oldest first; those asked after the question `after`."""
         rows = await self._persistence.fetch_all(
             _INTERRUPTS
             + "i.user_id = ? AND i.status = 'pending' AND i.id > ? ORDER BY i.id LIMIT ?",
-            (user_id, after or "", limited(first) - 1),
+            (user_id, after or "", min(first, MAX_PAGE)),
         )
         return [interrupt_from(row) for row in rows]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ..chat.paging import decode_cursor, limited, page
+from ..chat.paging import MAX_PAGE, Listing, Window
 from ..chat.records import Page
 from ..clock import SECOND, Micros, from_datetime, maybe_datetime, to_datetime
 from ..events.event import NewEvent
@@ -47,7 +47,14 @@ _ANYONES = (
     " ORDER BY CASE WHEN p.pid = ? THEN 0 WHEN p.request_id = ? THEN 2 ELSE 1 END, p.pid DESC"
     " LIMIT 1"
 )
-LAST_PID = "z"  # sorts after every pid, by bytes and by a language's order
+NEWEST = Listing(
+    select=_PROCESSES,
+    source="process p",
+    row="p.pid",
+    key=("p.pid",),
+    kinds=(str,),
+    descending=True,
+)
 
 
 class ProcessStore:
@@ -89,7 +96,7 @@ class ProcessStore:
             " (PARTITION BY c.parent_pid ORDER BY c.pid) AS place FROM process c"
             f" WHERE c.user_id = ? AND c.parent_pid IN ({marks}) AND c.pid > ?) n ON n.pid = p.pid"
             " WHERE n.place <= ? ORDER BY p.pid",
-            (user_id, *pids, after or "", limited(first) - 1),
+            (user_id, *pids, after or "", min(first, MAX_PAGE)),
         )
         found: dict[str, list[ProcessControlBlock]] = {}
         for process in await self._complete(rows):
@@ -97,10 +104,9 @@ class ProcessStore:
         return found
 
     async def list_processes(
-        self, user_id: str, session_id: str | None, first: int, after: str | None
+        self, user_id: str, session_id: str | None, window: Window
     ) -> Page[ProcessControlBlock]:
         """Newest first: pids are ordered by time. None of a session that is not the user's."""
-        (before,) = decode_cursor(after, str) if after is not None else (LAST_PID,)
         column = "p.user_id"
         value: str | int = user_id
         if session_id is not None:
@@ -109,12 +115,22 @@ class ProcessStore:
             )
             column = "p.session_id"
             value = session["id"] if session else 0
-        rows = await self._persistence.fetch_all(
-            f"{_PROCESSES} WHERE {column} = ? AND p.pid < ? ORDER BY p.pid DESC LIMIT ?",
-            (value, before, limited(first)),
+        found = await NEWEST.page(self._persistence, f"{column} = ?", (value,), window)
+        processes = {process.pid: process for process in await self._complete(found.items)}
+        return found.of(lambda row: processes[row["pid"]])
+
+    async def list_of_sessions(
+        self, user_id: str, sessions: Sequence[int], window: Window
+    ) -> dict[int, Page[ProcessControlBlock]]:
+        """The same for several sessions at once, by number."""
+        found = await NEWEST.pages(
+            self._persistence, "p.session_id", sessions, "p.user_id = ?", (user_id,), window
         )
+        rows = [row for page in found.values() for row in page.items]
         processes = {process.pid: process for process in await self._complete(rows)}
-        return page(rows, first, lambda row: processes[row["pid"]], lambda row: (row["pid"],))
+        return {
+            session: page.of(lambda row: processes[row["pid"]]) for session, page in found.items()
+        }
 
     async def unfinished(self, state: ProcessState) -> list[ProcessControlBlock]:
         """Every process in this state, whoever's, in the order of their messages."""

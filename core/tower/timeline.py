@@ -44,17 +44,24 @@ async def list_steps(
 
 
 async def list_steps_of(
-    persistence: Persistence, user_id: str, pids: Sequence[str], first: int
+    persistence: Persistence, user_id: str, pids: Sequence[str], first: int, after: str | None
 ) -> dict[str, list[Step]]:
-    """The first steps of each of those processes that are the user's, by pid, in one query."""
+    """The first steps of each of those processes that are the user's, by pid, in one query; those
+    after the process's step of key `after`, none where it has no such step."""
     marks = ", ".join("?" * len(pids))
+    begun = (
+        ""
+        if after is None
+        else " JOIN step l ON l.process_id = s.process_id AND l.key = ?"
+        " AND (s.created_at, s.id) > (l.created_at, l.id)"
+    )
     rows = await persistence.fetch_all(
         f"SELECT n.process_id, {_COLUMNS} FROM (SELECT s.*, ROW_NUMBER() OVER"  # noqa: S608
         " (PARTITION BY s.process_id ORDER BY s.created_at, s.id) AS place"
-        " FROM step s WHERE s.process_id IN"
+        f" FROM step s{begun} WHERE s.process_id IN"
         f" (SELECT p.pid FROM process p WHERE p.user_id = ? AND p.pid IN ({marks}))) n"
         " WHERE n.place <= ? ORDER BY n.process_id, n.place",
-        (user_id, *pids, first),
+        (*(() if after is None else (after,)), user_id, *pids, first),
     )
     found: dict[str, list[Step]] = {}
     for row in rows:

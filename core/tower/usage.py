@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..clock import SECOND, Micros, now
@@ -42,6 +42,11 @@ class UsageTotal:
     tokens_in: int
     tokens_out: int
     elapsed_seconds: float
+
+
+NO_USAGE = UsageTotal(
+    processes=0, llm_calls=0, tool_calls=0, tokens_in=0, tokens_out=0, elapsed_seconds=0.0
+)
 
 
 class Account:
@@ -139,6 +144,23 @@ async def total_usage(
         params.append(session["id"])
     row = await persistence.fetch_one(sql, params)
     assert row is not None
+    return _total(row)
+
+
+async def usage_of_sessions(
+    persistence: Persistence, user_id: str, sessions: Sequence[int]
+) -> dict[int, UsageTotal]:
+    """Of each of these sessions of a user, by number; of one that nothing was used in, none."""
+    marks = ", ".join("?" * len(sessions))
+    rows = await persistence.fetch_all(
+        f"SELECT session_id, {_SUMS} FROM usage WHERE user_id = ? AND session_id IN ({marks})"  # noqa: S608
+        " GROUP BY session_id",
+        (user_id, *sessions),
+    )
+    return {row["session_id"]: _total(row) for row in rows}
+
+
+def _total(row: Row) -> UsageTotal:
     counts = {name: row[name] for name in _TOTALS[:-1]}
     return UsageTotal(**counts, elapsed_seconds=row["elapsed"] / SECOND)
 

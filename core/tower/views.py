@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..chat.paging import START, Window
 from ..chat.records import Page
 from ..errors import Forbidden, NotFound
 from ..identity import Caller
@@ -13,7 +14,7 @@ from .metrics import TowerMetrics, read_metrics
 from .process import Interrupt, InterruptStatus, ProcessControlBlock, Step
 from .store import ProcessStore
 from .timeline import list_steps, list_steps_of
-from .usage import UsageTotal, total_usage
+from .usage import UsageTotal, total_usage, usage_of_sessions
 
 
 class Views:
@@ -47,6 +48,10 @@ class Views:
         """What the caller's processes have used: of one session, or of all. Raises NotFound."""
         return await total_usage(self._persistence, caller.user_id, session_id)
 
+    async def usage_of(self, caller: Caller, sessions: Sequence[int]) -> dict[int, UsageTotal]:
+        """What the caller's processes have used in each of these sessions, by `Session.id`."""
+        return await usage_of_sessions(self._persistence, caller.user_id, sessions)
+
     async def system_usage(self, caller: Caller) -> UsageTotal:
         """What everybody's processes have used. Raises Forbidden unless an administrator asks."""
         if not caller.is_admin:
@@ -71,15 +76,16 @@ class Views:
         return await self._store.children(caller.user_id, pids, first, after)
 
     async def list_processes(
-        self,
-        caller: Caller,
-        *,
-        session_id: str | None = None,
-        first: int = 50,
-        after: str | None = None,
+        self, caller: Caller, window: Window = START, *, session_id: str | None = None
     ) -> Page[ProcessControlBlock]:
         """Newest first; of one session, or of all."""
-        return await self._store.list_processes(caller.user_id, session_id, first, after)
+        return await self._store.list_processes(caller.user_id, session_id, window)
+
+    async def list_processes_of(
+        self, caller: Caller, sessions: Sequence[int], window: Window = START
+    ) -> dict[int, Page[ProcessControlBlock]]:
+        """The same for several sessions at once, by `Session.id`; of another's session none."""
+        return await self._store.list_of_sessions(caller.user_id, sessions, window)
 
     async def steps(
         self, caller: Caller, pid: str, *, first: int = 1000, after: str | None = None
@@ -94,11 +100,11 @@ class Views:
         return await list_steps(self._persistence, process.pid, first, after)
 
     async def get_steps(
-        self, caller: Caller, pids: Sequence[str], *, first: int = 100
+        self, caller: Caller, pids: Sequence[str], *, first: int = 100, after: str | None = None
     ) -> dict[str, list[Step]]:
-        """The beginning of the timelines of those of `pids` that are the caller's, by pid; none
-        for a process without a step."""
-        return await list_steps_of(self._persistence, caller.user_id, pids, first)
+        """The timelines of those of `pids` that are the caller's, by pid, each from its step of
+        the key `after`; none for a process without a step, or without that one."""
+        return await list_steps_of(self._persistence, caller.user_id, pids, first, after)
 
     async def get_interrupt(self, caller: Caller, interrupt_id: str) -> Interrupt:
         """A question to the caller, open or not."""
@@ -110,13 +116,16 @@ class Views:
     async def list_interrupts(
         self,
         caller: Caller,
-        status: InterruptStatus = InterruptStatus.PENDING,
+        window: Window = START,
         *,
-        first: int = 50,
-        after: str | None = None,
+        status: InterruptStatus = InterruptStatus.PENDING,
     ) -> Page[Interrupt]:
         """Questions to the caller in this status: open ones oldest first, others newest first."""
-        return await self._interrupts.list_by_status(caller.user_id, status, first, after)
+        return await self._interrupts.list_by_status(caller.user_id, status, window)
+
+    async def get_interrupts(self, caller: Caller, ids: Sequence[str]) -> dict[str, Interrupt]:
+        """Those of `ids` that are questions to the caller, open or not, by id."""
+        return await self._interrupts.find_many(caller.user_id, ids)
 
     async def pending_interrupts(
         self, caller: Caller, *, first: int = 50, after: str | None = None

@@ -122,13 +122,16 @@ async def test_an_export_that_is_too_long_is_refused(
 
 
 async def test_search_finds_literal_text(client: Client, said: Json) -> None:
-    query = "query S($q: String!) { search(query: $q) { sessionTitle message { role content } } }"
-    found = (await client.data(query, q="FIRST w"))["search"]
+    query = (
+        "query S($q: String!) { search(query: $q) {"
+        " nodes { sessionTitle message { role content } } } }"
+    )
+    found = (await client.data(query, q="FIRST w"))["search"]["nodes"]
     assert found[-1] == {
         "sessionTitle": None,
         "message": {"role": "USER", "content": "first words"},
     }
-    assert (await client.data(query, q="%"))["search"] == []
+    assert (await client.data(query, q="%"))["search"]["nodes"] == []
     for text in ("", "x" * 501):
         error = await client.error(query, q=text)
         assert error["extensions"] == {"code": "INVALID_INPUT", "field": "query"}
@@ -162,4 +165,6 @@ async def test_another_users_things_do_not_exist(client: Client, said: Json) -> 
     ):
         assert (await change(bob, name, fields, **given))["__typename"] == "NotFound", name
     assert len(await messages(client, said["sessionId"])) == 2
-    assert (await bob.data('{ search(query: "words") { sessionTitle } }'))["search"] == []
+    assert (await bob.data('{ search(query: "words") { nodes { sessionTitle } } }'))["search"][
+        "nodes"
+    ] == []

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from ...core.chat.paging import Window
 from ...core.chat.records import Message
 from ...core.chat.text import known_form
 from ...core.errors import Forbidden, NotFound
@@ -53,8 +54,8 @@ async def delete_message(call: Call[DeleteMessage, Nothing]) -> None:
 
 async def search(call: Call[Search, Nothing]) -> list[dict[str, Any]]:
     """Find messages that contain a text, literally and ignoring case, newest first."""
-    found = await call.node.chat.search(call.caller, call.params.query, limit=call.params.limit)
-    return [each.message.as_json() | {"session_title": each.session_title} for each in found]
+    found = await call.node.chat.search(call.caller, call.params.query, Window(call.params.limit))
+    return [each.message.as_json() | {"session_title": each.session_title} for each in found.items]
 
 
 endpoints = (

@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 
 from ...core.chat.changes import KEEP
 from ...core.chat.export import FORMATS, MEDIA_TYPES, Export, ExportFormat
+from ...core.chat.paging import Window
 from ...core.chat.records import Message, Session
 from ...core.chat.service import Period
 from .endpoint import Call, Endpoint, Nothing
@@ -29,8 +30,7 @@ async def list_sessions(call: Call[ListSessions, Nothing]) -> list[Session]:
     chosen = call.params
     found = await call.node.chat.list_sessions(
         call.caller,
-        first=chosen.limit,
-        offset=chosen.offset,
+        Window(chosen.limit, offset=chosen.offset),
         active=None if chosen.filter in (None, "all") else cast(Period, chosen.filter),
         include_deleted=chosen.include_deleted,
     )
@@ -69,8 +69,7 @@ async def list_messages(call: Call[ListMessages, Nothing]) -> tuple[Message, ...
     found = await call.node.chat.list_messages(
         call.caller,
         chosen.session_id,
-        first=chosen.limit,
-        offset=chosen.offset,
+        Window(chosen.limit, offset=chosen.offset),
         include_deleted=chosen.include_deleted,
     )
     return found.items

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from mission_system.core.chat.paging import Window
 from mission_system.core.errors import Forbidden, InvalidInput, NotFound
 from mission_system.core.node import Node
 
@@ -247,11 +248,11 @@ async def test_sessions_are_listed_by_when_they_were_last_active(node: Node) -> 
 async def test_a_list_can_be_entered_at_an_offset(node: Node) -> None:
     made = [await start(node) for _ in range(4)][::-1]
     for offset in (0, 2, 4, 2**63, 10**30):
-        page = await node.chat.list_sessions(ANN, first=2, offset=offset)
+        page = await node.chat.list_sessions(ANN, Window(2, offset=offset))
         assert [each.session_id for each in page.items] == made[offset : offset + 2]
     for text in ("a", "b"):
         await say(node, made[0], text)
-    messages = await node.chat.list_messages(ANN, made[0], first=2, offset=1)
+    messages = await node.chat.list_messages(ANN, made[0], Window(2, offset=1))
     assert [each.content for each in messages.items] == ["a", "b"]
 
 

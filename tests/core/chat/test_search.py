@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mission_system.core.chat import search as scan
+from mission_system.core.chat.paging import Window
 from mission_system.core.errors import InvalidInput
 from mission_system.core.node import Node
 
@@ -29,8 +30,8 @@ async def session(node: Node) -> str:
 
 
 async def found(node: Node, query: str, limit: int = 50) -> list[str]:
-    results = await node.chat.search(ANN, query, limit=limit)
-    return [each.message.content for each in results if each.message.role == "user"]
+    results = await node.chat.search(ANN, query, Window(limit))
+    return [each.message.content for each in results.items if each.message.role == "user"]
 
 
 async def test_nothing_in_a_query_has_a_special_meaning(node: Node, session: str) -> None:
@@ -53,9 +54,9 @@ async def test_the_newest_of_the_users_undeleted_messages_come_first(
     ids = [(await say(node, session, f"word {n}"))[0] for n in range(3)]
     await node.chat.delete_message(ANN, ids[1])
     assert await found(node, "WORD") == ["word 2", "word 0"]
-    assert len(await node.chat.search(ANN, "word", limit=1)) == 1
-    assert (await node.chat.search(ANN, "word"))[0].session_title == "T"
-    assert await node.chat.search(BOB, "word") == []
+    assert len((await node.chat.search(ANN, "word", Window(1))).items) == 1
+    assert (await node.chat.search(ANN, "word")).items[0].session_title == "T"
+    assert (await node.chat.search(BOB, "word")).items == ()
     await node.chat.delete_session(ANN, session)
     assert await found(node, "word") == []
 
@@ -72,4 +73,4 @@ async def test_a_match_on_a_later_page_of_the_scan_is_found(
 @pytest.mark.parametrize(("query", "limit"), [("", 1), ("x" * 501, 1), ("x", 0), ("x", 501)])
 async def test_a_search_is_bounded(node: Node, query: str, limit: int) -> None:
     with pytest.raises(InvalidInput):
-        await node.chat.search(ANN, query, limit=limit)
+        await node.chat.search(ANN, query, Window(limit))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mission_system.core.chat.paging import Window
 from mission_system.core.errors import InvalidInput, NotFound
 from mission_system.core.node import Node
 
@@ -17,7 +18,7 @@ async def test_sessions_are_listed_last_active_first_page_by_page(node: Node) ->
     seen: list[str] = []
     after = None
     for size in (3, 3, 1):
-        page = await node.chat.list_sessions(ANN, first=3, after=after)
+        page = await node.chat.list_sessions(ANN, Window(3, after))
         assert len(page.items) == size
         seen += [session.session_id for session in page.items]
         after = page.cursors[-1]
@@ -29,8 +30,8 @@ async def test_messages_are_listed_oldest_first_page_by_page(node: Node) -> None
     session = (await node.chat.create_session(ANN)).session_id
     for text in ("a", "b", "c"):
         await say(node, session, text)
-    first = await node.chat.list_messages(ANN, session, first=4)
-    rest = await node.chat.list_messages(ANN, session, first=4, after=first.cursors[-1])
+    first = await node.chat.list_messages(ANN, session, Window(4))
+    rest = await node.chat.list_messages(ANN, session, Window(4, first.cursors[-1]))
     assert [m.content for m in first.items + rest.items] == ["a", "a", "b", "b", "c", "c"]
     assert (first.has_next, rest.has_next) == (True, False)
     assert (await node.chat.get_session(ANN, session)).message_count == 6
@@ -54,14 +55,14 @@ async def test_each_user_sees_only_what_is_theirs(node: Node) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "W10", "WzFd", "WyJhIiwxXQ", "é", "A" * 5000])
 async def test_cursor_that_no_list_gave_out_is_refused(node: Node, cursor: str) -> None:
     with pytest.raises(InvalidInput) as error:
-        await node.chat.list_sessions(ANN, after=cursor)
+        await node.chat.list_sessions(ANN, Window(after=cursor))
     assert error.value.field == "after"
 
 
 @pytest.mark.parametrize("first", [0, -1, 501, 10**12])
 async def test_page_size_is_bounded(node: Node, first: int) -> None:
     with pytest.raises(InvalidInput):
-        await node.chat.list_sessions(ANN, first=first)
+        await node.chat.list_sessions(ANN, Window(first))
 
 
 @pytest.mark.parametrize("title", ["x" * 501, "nul\x00", "half\ud800"])

@@ -8,6 +8,7 @@ import sqlite3
 import pytest
 
 from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.chat.paging import Window
 from mission_system.core.errors import Unavailable
 from mission_system.core.tower import execution
 from mission_system.core.tower.mission import Mission
@@ -44,7 +45,7 @@ async def settled(node, ann) -> list:
     async with asyncio.timeout(10):
         while node.tower._accepting or node.tower.depth != (0, 0):
             await asyncio.sleep(0.001)
-    return list((await node.tower.list_processes(ann, first=100)).items)
+    return list((await node.tower.list_processes(ann, Window(100))).items)
 
 
 async def test_request_whose_sender_leaves_at_any_moment_is_not_left_half_done(
@@ -84,7 +85,7 @@ async def test_cancellation_whose_sender_leaves_at_any_moment_stops_the_run(
     async with asyncio.timeout(10):
         while node.tower._accepting:
             await asyncio.sleep(0)
-    processes = (await node.tower.list_processes(ann, first=100)).items
+    processes = (await node.tower.list_processes(ann, Window(100))).items
     cancelled = [process for process in processes if process.outcome is Outcome.CANCELLED]
     assert cancelled
     async with asyncio.timeout(10):

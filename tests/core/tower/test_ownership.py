@@ -14,7 +14,7 @@ from mission_system.core.chat.service import ChatService
 from mission_system.core.errors import Conflict, NotFound
 from mission_system.core.events.service import EventService
 from mission_system.core.identity import Caller
-from mission_system.core.memory.working import WorkingMemory
+from mission_system.core.memory.working import WorkingMemory, store_values
 from mission_system.core.node import Node
 from mission_system.core.tower.control_tower import ControlTower
 from mission_system.core.tower.mission import Mission
@@ -152,11 +152,55 @@ async def sessions(things: Things, caller: Caller) -> set[str]:
 
 
 async def found(things: Things, caller: Caller) -> set[int]:
-    return {f.message.message_id for f in await things.node.chat.search(caller, "hi")}
+    return {f.message.message_id for f in (await things.node.chat.search(caller, "hi")).items}
 
 
 async def messages(things: Things, caller: Caller) -> set[int]:
     return set(await things.node.chat.get_messages(caller, [things.process.message_id]))
+
+
+async def number(things: Things) -> int:
+    """`Session.id` of Ann's session."""
+    return (await things.node.chat.get_session(ANN, things.process.session_id)).id
+
+
+async def pids_by_session(things: Things, caller: Caller) -> set[str]:
+    pages = await things.node.tower.list_processes_of(caller, [await number(things)])
+    return {process.pid for page in pages.values() for process in page.items}
+
+
+async def pids_by_question(things: Things, caller: Caller) -> set[str]:
+    found = await things.node.tower.get_interrupts(caller, [things.interrupt])
+    return {interrupt.pid for interrupt in found.values()}
+
+
+async def messages_by_session(things: Things, caller: Caller) -> set[int]:
+    pages = await things.node.chat.list_messages_of(caller, [await number(things)])
+    return {message.message_id for page in pages.values() for message in page.items}
+
+
+async def pids_by_event(things: Things, caller: Caller) -> set[str | None]:
+    pages = await things.node.events.list_events_of(caller, [await number(things)])
+    return {event.pid for page in pages.values() for event in page.items}
+
+
+async def pids_by_own_event(things: Things, caller: Caller) -> set[str | None]:
+    streams = {things.process.pid: await number(things)}
+    pages = await things.node.events.list_process_events_of(caller, streams)
+    return {event.pid for page in pages.values() for event in page.items}
+
+
+async def sessions_by_usage(things: Things, caller: Caller) -> set[str]:
+    session = await number(things)
+    used = await things.node.tower.usage_of(caller, [session])
+    return {things.process.session_id} if session in used else set()
+
+
+async def sessions_by_memory(things: Things, caller: Caller) -> set[str]:
+    session = await number(things)
+    await things.node.database.write(lambda tx: store_values(tx, session, "asks", {"key": "1"}, 1))
+    kept = await things.node.working_memory.entries_of(caller, [session])
+    return {things.process.session_id} if session in kept else set()
 
 
 LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] = {
@@ -171,6 +215,13 @@ LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] =
     "ChatService.list_sessions": (sessions, "session_id"),
     "ChatService.search": (found, "message_id"),
     "ChatService.get_messages": (messages, "message_id"),
+    "ControlTower.list_processes_of": (pids_by_session, "pid"),
+    "ControlTower.get_interrupts": (pids_by_question, "pid"),
+    "ChatService.list_messages_of": (messages_by_session, "message_id"),
+    "EventService.list_events_of": (pids_by_event, "pid"),
+    "EventService.list_process_events_of": (pids_by_own_event, "pid"),
+    "ControlTower.usage_of": (sessions_by_usage, "session_id"),
+    "WorkingMemory.entries_of": (sessions_by_memory, "session_id"),
 }
 """What lists things: without Ann's for Bob. The attribute of her process that names the thing."""
 
