@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import strawberry
 
-from ..core.errors import NotFound
+from ..core.errors import InvalidInput, NotFound
 from ..core.tower.process import Outcome, ProcessControlBlock, SchedulingPriority
 from .arguments import After, Before, Count, First, Last, maybe_text, page_size, window
 from .context import Info
@@ -105,6 +105,8 @@ class Process(Node):
     async def steps(self, info: Info, first: Count = 100, after: AfterStep = None) -> list[Step]:
         key = maybe_text("after", after)
         found = await info.context.steps.load((self.pid, page_size(first), key))
+        if found is None and key is not None:
+            raise InvalidInput("after", "is not the key of a step of this process")
         return [Step.of(record) for record in found or ()]
 
     @field(

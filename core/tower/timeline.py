@@ -46,27 +46,29 @@ async def list_steps(
 async def list_steps_of(
     persistence: Persistence, user_id: str, pids: Sequence[str], first: int, after: str | None
 ) -> dict[str, list[Step]]:
-    """The first steps of each of those processes that are the user's, by pid, in one query; those
-    after the process's step of key `after`, none where it has no such step."""
+    """The first steps of each of those processes that are the user's, by pid, in one query.
+
+    With `after`, those that follow the process's step of that key; a process that has no such
+    step is left out.
+    """
     marks = ", ".join("?" * len(pids))
-    begun = (
-        ""
-        if after is None
-        else " JOIN step l ON l.process_id = s.process_id AND l.key = ?"
-        " AND (s.created_at, s.id) > (l.created_at, l.id)"
+    since = (
+        " JOIN step l ON l.process_id = s.process_id AND l.key = ?"
+        " AND (s.created_at, s.id) >= (l.created_at, l.id)"
     )
+    skipped = () if after is None else (after,)
     rows = await persistence.fetch_all(
         f"SELECT n.process_id, {_COLUMNS} FROM (SELECT s.*, ROW_NUMBER() OVER"  # noqa: S608
         " (PARTITION BY s.process_id ORDER BY s.created_at, s.id) AS place"
-        f" FROM step s{begun} WHERE s.process_id IN"
+        f" FROM step s{since if skipped else ''} WHERE s.process_id IN"
         f" (SELECT p.pid FROM process p WHERE p.user_id = ? AND p.pid IN ({marks}))) n"
         " WHERE n.place <= ? ORDER BY n.process_id, n.place",
-        (*(() if after is None else (after,)), user_id, *pids, first),
+        (*skipped, user_id, *pids, first + len(skipped)),
     )
     found: dict[str, list[Step]] = {}
     for row in rows:
         found.setdefault(row["process_id"], []).append(_step(row["process_id"], row))
-    return found
+    return {pid: steps[len(skipped) :] for pid, steps in found.items()}
 
 
 def _step(pid: str, row: Row) -> Step:

@@ -80,9 +80,21 @@ def test_a_variable_page_size_counts_once_it_is_known(schema: MissionSchema) -> 
     query = "query($n: Int!) { sessions(first: $n) { nodes { id } } }"
     assert size_of(schema, query) == Size(3, 0, 3, 3, variable=True)
     assert size_of(schema, query, n=20).cost == 1 + 20 * 2
-    for nonsense in ("many", None, 10**9, 3.5, [1]):
+    for nonsense in ("many", 10**9, 3.5, [1]):
         assert size_of(schema, query, n=nonsense).cost == 1 + 200 * 2
+    assert size_of(schema, query, n=None).cost == 1 + 50 * 2
     assert size_of(schema, query, n=-5).cost == 3
+
+
+def test_a_page_size_counts_from_either_end(schema: MissionSchema) -> None:
+    def cost(arguments: str, **variables: object) -> int:
+        query = f"query($n: Int) {{ sessions{arguments} {{ nodes {{ id }} }} }}"
+        return size_of(schema, query, **variables).cost
+
+    assert cost("") == cost("(last: null)") == cost("(first: null, last: null)") == 1 + 50 * 2
+    assert cost("(last: 7)") == cost("(first: null, last: 7)") == 1 + 7 * 2
+    assert cost("(last: $n)", n=200) == cost("(first: 1, last: $n)", n=200) == 1 + 200 * 2
+    assert cost("(first: 1, last: $n)", n=None) == 1 + 2
 
 
 def test_each_operation_is_measured_with_its_own_variables(schema: MissionSchema) -> None:
