@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+LLMErrorKind = Literal[
+    "auth", "rate_limited", "context_too_long", "refused", "unavailable", "invalid"
+]
 
 
 class MissionError(Exception):
@@ -118,12 +122,23 @@ class ChildFailed(MissionError):
 
 
 class LLMError(MissionError):
-    """A provider could not answer. `kind` is one of auth, rate_limited, context_too_long,
-    refused, unavailable; `retry_after` is in seconds where the provider said so."""
+    """A provider could not answer.
+
+    `kind` says why: `auth`, the credentials or the account; `rate_limited`; `context_too_long`;
+    `refused`, the content; `unavailable`, for now; `invalid`, the request or its model.
+    `retry_after` is in seconds where the provider said so, `provider` its name where known.
+    """
 
     code = "LLM_ERROR"
 
-    def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: LLMErrorKind,
+        message: str,
+        retry_after: float | None = None,
+        provider: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.kind: LLMErrorKind = kind
         self.retry_after = retry_after
+        self.provider = provider

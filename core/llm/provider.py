@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
-LLMRole = Literal["system", "user", "assistant"]
+LLMRole = Literal["system", "user", "assistant", "tool"]
+Finish = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class LLMToolCall:
+    """A call that a model asks for. `arguments` is JSON text as the model wrote it, which may be
+    no object, or no JSON at all."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
 class LLMMessage:
+    """One message of a conversation.
+
+    `tool_calls` are what an `assistant` asked for; a `tool` message answers the one whose id is
+    `call_id`. Each call is answered before the next message of another role.
+    """
+
     role: LLMRole
     content: str
+    tool_calls: tuple[LLMToolCall, ...] = ()
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LLMTool:
+    """A tool that a model may ask for. `parameters` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +50,23 @@ class LLMUsage:
     tokens_out: int = 0
 
 
+class LLMParameters(TypedDict, total=False):
+    """How a model chooses its words. What a provider does not know, it leaves out."""
+
+    temperature: float
+    top_p: float
+    seed: int
+    stop: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class LLMRequest:
     """One call. `role` is the part the model plays (`writer`, `planner`, ...), not a chat role.
 
     `max_output_tokens` is passed on as the model's cap; `timeout` is in seconds;
-    `idempotency_key` is the same when a call is repeated after a crash.
+    `idempotency_key` is the same when a call is repeated after a crash. `model` None is the
+    provider's own choice. With `output_schema`, a JSON Schema, the text is JSON that fits it, as
+    far as the model obeys. `avoid` names providers that broke off earlier attempts of this call.
     """
 
     messages: tuple[LLMMessage, ...]
@@ -34,25 +74,44 @@ class LLMRequest:
     max_output_tokens: int = 2048
     timeout: float = 60.0
     idempotency_key: str | None = None
+    model: str | None = None
+    parameters: LLMParameters = field(default_factory=LLMParameters)
+    tools: tuple[LLMTool, ...] = ()
+    output_schema: Mapping[str, Any] | None = None
+    avoid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class LLMReply:
+    """A whole reply. `model` names what produced it, empty where nobody is to be billed;
+    `finish` is `length` where the cap cut it."""
+
     text: str
     usage: LLMUsage = field(default_factory=LLMUsage)
+    tool_calls: tuple[LLMToolCall, ...] = ()
+    model: str = ""
+    finish: Finish = "stop"
 
 
 @dataclass(frozen=True, slots=True)
 class LLMChunk:
-    """A piece of a streamed reply. The last chunk carries the usage (its text may be empty)."""
+    """A piece of a streamed reply. The last chunk carries the usage, the tool calls and whatever
+    else is known of the whole (its text may be empty)."""
 
     text: str
     usage: LLMUsage | None = None
+    tool_calls: tuple[LLMToolCall, ...] = ()
+    model: str = ""
+    finish: Finish = "stop"
 
 
 @runtime_checkable
 class LLMProvider(Protocol):
-    """A source of replies. Failures raise `LLMError`; cancellation stops the call at once."""
+    """A source of replies. Failures raise `LLMError`; cancellation stops the call at once.
+
+    One that holds connections or memory also has `async def close(self) -> None`, called once
+    when the server has stopped.
+    """
 
     @property
     def name(self) -> str: ...
@@ -62,5 +121,36 @@ class LLMProvider(Protocol):
     def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]: ...
 
 
+@runtime_checkable
+class ClosingProvider(LLMProvider, Protocol):
+    """A provider with something to close."""
+
+    async def close(self) -> None: ...
+
+
 LLMProviderFactory = Callable[[str], LLMProvider]
 """Gives the provider for a role (`writer`, `planner`, ...)."""
+
+
+@asynccontextmanager
+async def closing(chunks: AsyncIterator[LLMChunk]) -> AsyncIterator[AsyncIterator[LLMChunk]]:
+    """A stream that is over when the block is, however far it was read."""
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):  # a plain iterator has nothing to close
+            await chunks.aclose()
+
+
+async def collect(chunks: AsyncIterator[LLMChunk]) -> LLMReply:
+    """The whole of a stream."""
+    texts: list[str] = []
+    last = LLMChunk("")
+    async with closing(chunks):
+        async for chunk in chunks:
+            texts.append(chunk.text)
+            if chunk.usage is not None:
+                last = chunk
+    return LLMReply(
+        "".join(texts), last.usage or LLMUsage(), last.tool_calls, last.model, last.finish
+    )

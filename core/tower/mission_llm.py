@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..capabilities import Reply
 from ..chat.text import storable
 from ..errors import LLMError
 from ..events.event import NewEvent
-from ..llm.provider import LLMMessage, LLMRequest, LLMUsage
+from ..llm.provider import LLMMessage, LLMRequest, LLMUsage, closing
 from ..retry import Retry
 from .effects import TEXT, Done, Run
 from .journal import Record
@@ -121,19 +121,17 @@ class LLM:
         pieces: list[str] = []
         offset = 0
         usage = LLMUsage()
-        chunks = self._run.runtime.llm(self._role).stream(request)
         try:
-            async for chunk in chunks:
-                if text := storable(chunk.text)[: _longest(request) - offset]:
-                    self._run.ledger.delta(key, attempt, offset, text)
-                    pieces.append(text)
-                    offset += len(text)
-                usage = chunk.usage or usage
-                if offset >= _longest(request):
-                    break
+            async with closing(self._run.runtime.llm(self._role).stream(request)) as chunks:
+                async for chunk in chunks:
+                    if text := storable(chunk.text)[: _longest(request) - offset]:
+                        self._run.ledger.delta(key, attempt, offset, text)
+                        pieces.append(text)
+                        offset += len(text)
+                    usage = chunk.usage or usage
+                    if offset >= _longest(request):
+                        break
         finally:
-            if isinstance(chunks, AsyncGenerator):  # a plain iterator has nothing to close
-                await chunks.aclose()
             self._run.ledger.end_deltas(key, attempt)
         return "".join(pieces), usage
 
