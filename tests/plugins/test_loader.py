@@ -88,7 +88,7 @@ def test_an_installed_plugin_serves_all_that_it_offers(
     assert [prompt.version for prompt in host.prompts] == [1, 2]
     versions = [spec.version for spec in host.orchestrators if spec.name == "docs"]
     assert versions == [1, 2]
-    assert list(host.llm_providers) == ["docs_model"]
+    assert "docs_model" in host.llm_providers
 
 
 def test_the_first_party_plugin_is_found_like_any_other(settings: Settings) -> None:
