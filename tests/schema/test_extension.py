@@ -69,7 +69,7 @@ class SessionFields:
         self, info: Info, parent: strawberry.Parent[Session], first: First = 10
     ) -> list[Citation]:
         found = await info.context.batched(citations_of).load(parent.session_id)
-        return (found or [])[: page_size(first)]
+        return (found or [])[: page_size(10 if first is None else first)]
 
 
 @strawberry.type
