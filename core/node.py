@@ -6,6 +6,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from types import TracebackType
 
+from .alignment.evidence import EVIDENCE
+from .alignment.indicator import AlignmentService
+from .alignment.journal import JournalIndicators
 from .capabilities import CapabilityRegistry
 from .chat.service import ChatService
 from .cleanup import CleanUp
@@ -14,11 +17,16 @@ from .events.follow import Followers
 from .events.hub import Hub
 from .events.log import EventLog
 from .events.service import EventService
+from .events.system import SystemStream
 from .health.checker import make_checker
 from .identity import SYSTEM
+from .memory.layers import MemoryLayers
 from .memory.working import WorkingMemory
 from .runtime import MissionRuntime
 from .tokens.service import TokenService
+from .tools.calls import RollUp
+from .tools.governor import ToolGovernor
+from .tools.health import ToolHealthService
 from .tower.control_tower import ControlTower
 
 
@@ -34,6 +42,16 @@ class Node:
         self._followers = Followers(log, self._hub)
         self.feed = Feed(log, self._hub)
         self.events = EventService(self.database, log, self._followers)
+        self.system = SystemStream(self.database, log, self._followers)
+        self.governor = ToolGovernor(
+            self.database, runtime.tool_registry, runtime.breakers, self.system
+        )
+        self.roll_up = RollUp(self.database)
+        self.tool_health = ToolHealthService(self.database, runtime.tool_registry)
+        backend = "postgresql" if runtime.settings.database_url else "sqlite"
+        self.memory_layers = MemoryLayers(self.database, backend)
+        journal = JournalIndicators(runtime.settings, runtime.tool_registry, capabilities)
+        self.alignment = AlignmentService(self.database, (EVIDENCE, *journal.specs()))
         self.working_memory = WorkingMemory(self.database)
         self.chat = ChatService(self.database, log)
         self.tokens = TokenService(self.database)
@@ -62,6 +80,11 @@ class Node:
             await self.database.open()
             started.push_async_callback(self._close)
             await self._hub.start()
+            await self.system.open()
+            await self.governor.start()
+            started.push_async_callback(self.governor.stop)
+            self.roll_up.start()
+            started.push_async_callback(self.roll_up.stop)
             await started.enter_async_context(around or nullcontext())
             started.push_async_callback(self.drain)
             await self.tower.start()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+MAX_ATTEMPTS = 100
 Again = Callable[[Exception], bool | float]
 """Whether to try again after this error; a number is the pause that it asks for, in seconds."""
 
@@ -28,8 +29,10 @@ class Retry:
     on: tuple[type[Exception], ...] = (Exception,)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.attempts <= 100:
-            raise ValueError(f"Retry: attempts {self.attempts!r} is not between 1 and 100")
+        if not 1 <= self.attempts <= MAX_ATTEMPTS:
+            raise ValueError(
+                f"Retry: attempts {self.attempts!r} is not between 1 and {MAX_ATTEMPTS}"
+            )
         if not 0 <= self.initial_seconds <= self.max_seconds <= 3600:
             raise ValueError(
                 f"Retry: pauses from {self.initial_seconds!r} to {self.max_seconds!r} seconds are"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from .clock import SECOND
 from .configs import ConfigRegistry, Configs
 from .llm.factory import LLMFactory
 from .llm.mock import MockProvider
@@ -13,6 +14,8 @@ from .prompts import Prompt, Prompts
 from .settings import Settings
 from .storage.database import make_database
 from .storage.persistence import Persistence
+from .tools.breaker import BreakerRules
+from .tools.breakers import Breakers
 from .tools.catalog import ToolCatalog
 from .tools.executor import CatalogExecutor
 from .tools.spec import ToolExecutor, ToolRegistry
@@ -39,6 +42,7 @@ class MissionRuntime:
     tool_registry: ToolRegistry = field(kw_only=True, default_factory=ToolCatalog)
     threads: ThreadPool = field(kw_only=True, default_factory=lambda: ThreadPool(DEFAULT_THREADS))
     prompts: Prompts = field(kw_only=True, default_factory=Prompts)
+    breakers: Breakers = field(kw_only=True, default_factory=Breakers)
 
     def llm(self, role: str) -> LLMProvider:
         """The provider that plays this role (`writer`, `planner`, ...).
@@ -83,9 +87,16 @@ def create_mission_runtime(
     registry = Prompts(settings.prompts)
     for prompt in prompts:
         registry.register(prompt)
+    breakers = Breakers(
+        BreakerRules(
+            settings.breaker_policy,
+            settings.breaker_policies,
+            int(settings.breaker_cooldown_seconds * SECOND),
+        )
+    )
     return MissionRuntime(
         persistence=storage,
-        tool_executor=CatalogExecutor(tool_registry, threads, recorder=recorder),
+        tool_executor=CatalogExecutor(tool_registry, threads, recorder=recorder, breakers=breakers),
         settings=settings,
         config_registry=Configs() if config_registry is None else config_registry,
         llm_provider_factory=None if use_mock else LLMFactory(settings),
@@ -93,4 +104,5 @@ def create_mission_runtime(
         tool_registry=tool_registry,
         threads=threads,
         prompts=registry,
+        breakers=breakers,
     )

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .prompts import PromptOverrides
+from .tools.breaker import BreakerPolicy
 from .tower.policy import ToolRules
 from .tower.process import Quota
 
@@ -99,6 +100,18 @@ class Settings(BaseSettings):
         default_factory=dict[str, int | str],
         description="By name of a prompt: the version to use, or a text to use in its place. JSON"
         " in the environment.",
+    )
+    breaker_policy: BreakerPolicy = Field(
+        default="log_and_enforce",
+        description="What circuit breakers of tools do: `off`, `log_only` (tell of a tool that"
+        " keeps failing, and let it be called), `log_and_enforce` (refuse its calls for a while).",
+    )
+    breaker_policies: dict[str, BreakerPolicy] = Field(
+        default_factory=dict[str, BreakerPolicy],
+        description="The same for single tools, by name. JSON in the environment.",
+    )
+    breaker_cooldown_seconds: float = Field(
+        default=60, gt=0, le=86_400, description="How long a breaker stays open before a trial."
     )
     retention_days: int = Field(
         default=30,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..core.identity import Caller
     from ..core.memory.working import StateEntry
     from ..core.node import Node
+    from ..core.tools.health import HealthSummary
     from ..core.tower.process import Interrupt, ProcessControlBlock, Step
     from ..core.tower.usage import UsageTotal
     from ..plugins.loader import PluginHost
@@ -135,6 +137,18 @@ class Context:
     def messages(self) -> DataLoader[int, Message | None]:
         """Messages by id, read in one query per level of a response."""
         return _batched(lambda ids: self.node.chat.get_messages(self.caller, ids))
+
+    @cached_property
+    def tool_health(self) -> DataLoader[int, HealthSummary]:
+        """The health of all tools over so many hours, read once for all fields that show of it."""
+
+        async def read(hours: list[int]) -> list[HealthSummary | BaseException]:
+            asked = list(dict.fromkeys(hours))
+            looked = (self.node.tool_health.summary(each) for each in asked)
+            found = await asyncio.gather(*looked, return_exceptions=True)
+            return [found[asked.index(each)] for each in hours]
+
+        return DataLoader(load_fn=read, cache=False)
 
 
 Info = strawberry.Info[Context, None]

@@ -10,11 +10,13 @@ import strawberry
 
 from ..core.chat.text import known_form
 from ..core.errors import NotFound
+from .breaker import BreakerMutations
 from .capability import Capability, CapabilityQueries
 from .cleanup import CleanUpMutations
 from .context import Info
 from .fields import field
 from .fork import ForkMutations
+from .governance import GovernanceQueries
 from .health import HealthQueries
 from .interrupt import Interrupt, InterruptQueries
 from .message import Message
@@ -70,6 +72,7 @@ class Query(
     PluginQueries,
     PromptQueries,
     HealthQueries,
+    GovernanceQueries,
 ):
     pass
 
@@ -84,5 +87,6 @@ class Mutation(
     SchedulingMutations,
     ForkMutations,
     CleanUpMutations,
+    BreakerMutations,
 ):
     pass

@@ -68,6 +68,16 @@ class Subscription:
         seq = await _position(info, process.session_id, after) or 0
         return reply_parts(info, process.pid, seq)
 
+    @subscription(
+        "What concerns the server itself, such as changes of circuit breakers, in order, until"
+        " unsubscribed. For administrators. `after` null: only what happens from now on; empty"
+        " text: everything that is kept."
+    )
+    async def system_events(self, info: Info, after: FromNow = None) -> AsyncGenerator[Event, None]:
+        context, system = info.context, info.context.node.system
+        seq = seq_of(after, system.number, await system.last_seq(context.caller))
+        return _events(system.follow(context.caller, after=seq))
+
 
 async def _position(info: Info, session_id: str, after: str | None) -> int | None:
     """The `seq` to go on from in a session of the caller's."""

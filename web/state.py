@@ -9,7 +9,6 @@ from starlette.requests import HTTPConnection
 
 from ..core.errors import InvalidInput
 from ..core.events.bridge import EventBridge
-from ..core.tools.health import ToolHealthService
 from .auth import Authenticator
 from .event_manager import WebSocketEventManager
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from ..core.node import Node
     from ..core.settings import Settings
     from ..core.storage.persistence import Persistence
+    from ..core.tools.health import ToolHealthService
     from ..core.tools.spec import ToolRegistry
     from ..core.tower.control_tower import ControlTower
     from ..plugins.loader import PluginHost
@@ -46,7 +46,7 @@ class AppState(State):
         self.node = node
         self.event_bridge = EventBridge()
         self.event_manager = WebSocketEventManager(node, self.event_bridge)
-        self.tool_health_service = ToolHealthService(node.database, node.runtime.tool_registry)
+        self.tool_health_service = node.tool_health
         self.phase = "new"
         self.auth = Authenticator(settings, node.tokens)
 

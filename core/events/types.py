@@ -64,6 +64,12 @@ _TYPES = (
     _type("resource.exhausted", "resource used limit", "A call would have broken a limit."),
     _type("resource.adjusted", "quota", "Limits were changed: from and to, by name."),
     _type("state.changed", "step capability keys", "Working memory was written; without values."),
+    _type(
+        "breaker.changed",
+        "tool from to reason by",
+        "A tool's circuit breaker changed its state; `by` is null where the server did it. Told on"
+        " the system's stream, to administrators.",
+    ),
     _type("chat.session.created", "session", "A session was created."),
     _type("chat.session.updated", "session", "Its title or its archival was changed."),
     _type("chat.session.deleted", "session_id soft", "It was hidden (`soft`) or removed."),

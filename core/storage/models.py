@@ -162,6 +162,63 @@ class StepOutput(Model):
         indexes = (Index(fields=("step_id",)),)
 
 
+class ToolCall(Model):
+    """A call of a tool that is over and not rolled up yet. Has the id of its step."""
+
+    id = fields.BigIntField(primary_key=True, generated=False)
+    tool = fields.CharField(max_length=255)
+    status = fields.CharField(max_length=32)
+    started_at = fields.BigIntField()
+    duration = fields.BigIntField()  # microseconds
+
+    class Meta:
+        table = "tool_call"
+
+
+class ToolWindow(Model):
+    """What the calls of a tool came to that began in one minute, or in one hour."""
+
+    id = fields.BigIntField(primary_key=True)
+    span = fields.BigIntField()  # microseconds
+    start = fields.BigIntField()
+    tool = fields.CharField(max_length=255)
+    calls = fields.BigIntField()
+    successes = fields.BigIntField()
+    failures = fields.BigIntField()  # errors and timeouts
+    duration = fields.BigIntField()  # of all of them, microseconds
+    longest = fields.BigIntField()
+    last_at = fields.BigIntField()
+
+    class Meta:
+        table = "tool_window"
+        unique_together = (("span", "start", "tool"),)
+
+
+class SlowCall(Model):
+    """One of the slowest calls of a minute."""
+
+    id = fields.BigIntField(primary_key=True, generated=False)  # of its step
+    tool = fields.CharField(max_length=255)
+    started_at = fields.BigIntField(db_index=True)
+    duration = fields.BigIntField()  # microseconds
+
+    class Meta:
+        table = "slow_call"
+
+
+class Breaker(Model):
+    """The circuit breaker of a tool, where it ever left its first state."""
+
+    tool = fields.CharField(max_length=255, primary_key=True)
+    state = fields.CharField(max_length=16)
+    reason = fields.CharField(max_length=500)
+    changed_at = fields.BigIntField()
+    changed_by = fields.CharField(max_length=255, null=True)  # none: the server
+
+    class Meta:
+        table = "breaker"
+
+
 class WorkingState(Model):
     """One key of what a capability keeps of a session."""
 

@@ -13,6 +13,7 @@ import structlog
 
 from ..errors import Busy, InvalidInput, MissionError
 from .arguments import Arguments
+from .breakers import Breakers
 from .call import calling
 from .spec import ToolRegistry, ToolResult, ToolSpec, ToolStatus
 from .threads import Overrun, ThreadPool
@@ -34,14 +35,21 @@ class CatalogExecutor:
 
     `recorder` is given the result of each call made outside a process (one with no idempotency
     key: the others are journaled) before it is returned, unless the call was cancelled. When it
-    fails or takes longer than `RECORD_SECONDS`, that is logged and the result stands.
+    fails or takes longer than `RECORD_SECONDS`, that is logged and the result stands. `breakers`
+    may refuse a call, which then fails at once.
     """
 
     def __init__(
-        self, registry: ToolRegistry, threads: ThreadPool, *, recorder: Recorder | None = None
+        self,
+        registry: ToolRegistry,
+        threads: ThreadPool,
+        *,
+        recorder: Recorder | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
         self._registry = registry
         self._threads = threads
+        self._breakers = breakers or Breakers()
         self._recorder = recorder
         self._arguments: dict[str, tuple[Callable[..., Any], Arguments]] = {}
 
@@ -53,12 +61,26 @@ class CatalogExecutor:
         Cancelling raises at once; a sync function that is running is then abandoned.
         """
         started = time.perf_counter()
-        status, value, error = await self._outcome(name, arguments, idempotency_key)
+        status, value, error = await self._guarded(name, arguments, idempotency_key)
         foreign = isinstance(error, _Foreign)
         result = ToolResult(name, status, value, error, time.perf_counter() - started, foreign)
         if idempotency_key is None:
             await self._record(result)
         return result
+
+    async def _guarded(
+        self, name: str, given: Mapping[str, Any], key: str | None
+    ) -> tuple[ToolStatus, Any, str | None]:
+        refusal = self._breakers.refusal(name)
+        if refusal is not None:
+            return ToolStatus.UNAVAILABLE, None, refusal
+        entered = self._breakers.enter(name)
+        status = ToolStatus.CANCELLED
+        try:
+            status, value, error = await self._outcome(name, given, key)
+        finally:
+            self._breakers.leave(name, entered, status)
+        return status, value, error
 
     async def _outcome(
         self, name: str, given: Mapping[str, Any], key: str | None

@@ -1,4 +1,4 @@
-"""How the tools are doing: judged by their calls, as the journal holds them."""
+"""How the tools are doing: judged by their calls."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from ..clock import SECOND, maybe_datetime, now, to_datetime
+from ..clock import SECOND, Micros, maybe_datetime, now, to_datetime
+from ..errors import InvalidInput
 from ..storage.persistence import Persistence, Row
+from .calls import HOUR, MINUTE, SLOW, SLOWEST
 from .spec import ToolRegistry
 
 HealthStatus = Literal["healthy", "degraded", "unhealthy", "unknown"]
@@ -17,28 +19,35 @@ ORDER: tuple[HealthStatus, ...] = ("unhealthy", "degraded", "healthy", "unknown"
 FEWEST_CALLS = 5
 SUCCESS_RATES = (0.95, 0.80)  # healthy from, degraded from
 LATENCIES = (2000.0, 5000.0)  # milliseconds: healthy to, degraded to
-SLOW = 5 * SECOND
-SLOWEST = 10
-NEWEST_STEPS = 100_000
-"""How far back the journal is read; a busy server's window may be shorter than asked for."""
+MAX_HOURS = 8760
 
-_CALLS = (
-    " FROM step WHERE id > (SELECT COALESCE(MAX(id), 0) - ? FROM step)"
-    " AND kind = 'tool' AND status <> 'started' AND created_at >= ?"
+_WAITING = (
+    "SELECT tool, 1 AS calls, CASE WHEN status = 'success' THEN 1 ELSE 0 END AS successes,"
+    " CASE WHEN status IN ('error', 'timeout') THEN 1 ELSE 0 END AS failures,"
+    " duration, duration AS longest, started_at AS last_at FROM tool_call WHERE started_at >= ?"
 )
-_BY_TOOL = (
-    "SELECT name, COUNT(*) AS calls, SUM(duration) AS duration, MAX(created_at) AS last_used,"
-    " SUM(CASE WHEN status = 'completed' THEN 1 ELSE 0 END) AS successes" + _CALLS
+_WINDOWS = (
+    "SELECT tool, calls, successes, failures, duration, longest, last_at FROM tool_window"
+    " WHERE span = ? AND start >= ? AND start < ?"
+)
+_SUMS = ", ".join(
+    f"CAST(SUM({name}) AS BIGINT) AS {name}"
+    for name in ("calls", "successes", "failures", "duration")
 )
 _SLOWEST = (
-    "SELECT name, duration, created_at" + _CALLS + " AND duration >= ?"
-    " ORDER BY duration DESC, id DESC LIMIT ?"
+    "SELECT tool, duration, started_at FROM (SELECT id, tool, duration, started_at FROM slow_call"
+    " WHERE started_at >= ? UNION ALL SELECT id, tool, duration, started_at FROM tool_call"
+    " WHERE started_at >= ? AND duration >= ?) c ORDER BY duration DESC, id DESC LIMIT ?"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolHealth:
-    """One tool in one window. `recent_errors` counts calls that did not succeed."""
+    """One tool in one window, which begins with a whole minute.
+
+    `success_rate` is 0 to 1; `recent_errors` counts errors and timeouts. A call that was refused
+    before it was made is none.
+    """
 
     tool_name: str
     status: HealthStatus
@@ -49,6 +58,7 @@ class ToolHealth:
     issues: list[str]
     recommendations: list[str]
     checked_at: datetime
+    max_latency_ms: float = 0.0
     last_used: datetime | None = None
 
 
@@ -87,40 +97,76 @@ class HealthSummary:
 
 @dataclass(frozen=True, slots=True)
 class ToolHealthService:
-    """Judges tools by what the journal tells of the last hours."""
+    """Judges tools by the calls of the last hours, as they are rolled up: whatever is asked for,
+    no history is read."""
 
     persistence: Persistence
     tools: ToolRegistry = field(repr=False)
 
     async def summary(self, hours: int = 24) -> HealthSummary:
-        """All tools, by name."""
-        since = now() - hours * 3600 * SECOND
-        rows = await self.persistence.fetch_all(_BY_TOOL + " GROUP BY name", (NEWEST_STEPS, since))
-        slow = await self.persistence.fetch_all(_SLOWEST, (NEWEST_STEPS, since, SLOW, SLOWEST))
-        called = {str(row["name"]): row for row in rows}
+        """All tools, by name, over 1 to 8760 hours."""
+        since = begin(hours)
+        sql, params = _counts(since)
+        rows = await self.persistence.fetch_all(sql, params)
+        called = {str(row["tool"]): row for row in rows}
         names = sorted({*called, *(spec.name for spec in self.tools)})
         judged = tuple(_judged(name, called.get(name)) for name in names)
         return HealthSummary(
             overall_status=worst(tool.status for tool in judged),
             tools=judged,
-            slow_executions=[
-                SlowExecution(
-                    tool_name=row["name"],
-                    execution_time_ms=row["duration"] * 1000 // SECOND,
-                    recorded_at=to_datetime(row["created_at"]),
-                )
-                for row in slow
-            ],
+            slow_executions=await self._slowest(since),
             checked_at=datetime.now(UTC),
         )
 
     async def tool(self, name: str, hours: int = 1) -> ToolHealth:
         """One tool; one that nobody knows is `unknown` too."""
-        since = now() - hours * 3600 * SECOND
-        row = await self.persistence.fetch_one(
-            _BY_TOOL + " AND name = ? GROUP BY name", (NEWEST_STEPS, since, name)
-        )
-        return _judged(name, row)
+        sql, params = _counts(begin(hours), name)
+        return _judged(name, await self.persistence.fetch_one(sql, params))
+
+    async def _slowest(self, since: Micros) -> list[SlowExecution]:
+        rows = await self.persistence.fetch_all(_SLOWEST, (since, since, SLOW, SLOWEST))
+        return [
+            SlowExecution(
+                tool_name=row["tool"],
+                execution_time_ms=row["duration"] * 1000 // SECOND,
+                recorded_at=to_datetime(row["started_at"]),
+            )
+            for row in rows
+        ]
+
+
+def begin(hours: int) -> Micros:
+    """The whole minute in which a window of so many hours, up to now, begins.
+
+    Raises:
+        InvalidInput: not 1 to 8760 hours.
+    """
+    if not 1 <= hours <= MAX_HOURS:
+        raise InvalidInput("hours", f"is {hours}; it must be between 1 and {MAX_HOURS}")
+    return (now() - hours * HOUR) // MINUTE * MINUTE
+
+
+def _counts(since: Micros, tool: str | None = None) -> tuple[str, list[Micros | str]]:
+    """Sums by tool in one statement, which sees each call in one place: whole hours as such, the
+    rest by minutes, and what is not rolled up yet."""
+    first = -(-since // HOUR) * HOUR
+    last = max(first, now() // HOUR * HOUR)
+    own = "" if tool is None else " AND tool = ?"
+    parts = [
+        (_WINDOWS, [MINUTE, since, first]),
+        (_WINDOWS, [HOUR, first, last]),
+        (_WINDOWS, [MINUTE, last, last + MAX_HOURS * HOUR]),
+        (_WAITING, [since]),
+    ]
+    params: list[Micros | str] = []
+    for _, values in parts:
+        params += [*values, *([] if tool is None else [tool])]
+    calls = " UNION ALL ".join(sql + own for sql, _ in parts)
+    sql = (
+        f"SELECT tool, {_SUMS}, MAX(longest) AS longest, MAX(last_at) AS last_at"  # noqa: S608
+        f" FROM ({calls}) c GROUP BY tool"
+    )
+    return sql, params
 
 
 def worst(statuses: Iterable[HealthStatus]) -> HealthStatus:
@@ -158,11 +204,12 @@ def _judged(name: str, row: Row | None) -> ToolHealth:
         success_rate=rate,
         avg_latency_ms=latency,
         total_calls=calls,
-        recent_errors=calls - successes,
+        recent_errors=int(row["failures"]) if row is not None else 0,
         issues=issues,
         recommendations=advice,
         checked_at=datetime.now(UTC),
-        last_used=maybe_datetime(row["last_used"]) if row is not None else None,
+        max_latency_ms=int(row["longest"]) * 1000 / SECOND if row is not None else 0.0,
+        last_used=maybe_datetime(row["last_at"]) if row is not None else None,
     )
 
 

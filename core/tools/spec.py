@@ -15,6 +15,8 @@ Risk = Literal["read_only", "write", "destructive"]
 JsonObject = dict[str, Any]
 
 TOOL_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+TAKEN = ("call", "offered")
+"""What `mission.tools` has of its own."""
 
 
 class ToolStatus(StrEnum):
@@ -28,6 +30,8 @@ class ToolStatus(StrEnum):
     CANCELLED = "cancelled"
     BUSY = "busy"
     DENIED = "denied"
+    UNAVAILABLE = "unavailable"
+    """Refused by its circuit breaker, without being called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,10 @@ class ToolSpec:
                 f"tool {self.name!r}: a name is 1 to 64 of a-z, 0-9 and '_', and starts with a "
                 "letter; give another one with name="
             )
-        if self.name == "call":
-            raise ValueError("tool 'call': mission.tools.call is taken; give another name")
+        if self.name in TAKEN:
+            raise ValueError(
+                f"tool '{self.name}': mission.tools.{self.name} is taken; give another name"
+            )
         if self.risk not in get_args(Risk):
             choices = ", ".join(get_args(Risk))
             raise ValueError(f"tool '{self.name}': risk {self.risk!r} is not one of: {choices}")

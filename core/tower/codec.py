@@ -21,6 +21,8 @@ from pydantic_core import PydanticSerializationError
 
 from ..chat.text import storable
 from ..errors import ChildFailed, LLMError, MissionError, QuotaExceeded, ToolFailed
+from ..tools.calls import EXCEEDED
+from ..tools.spec import ToolStatus
 from .interrupts import InterruptExpired
 
 ERROR_TEXT = 2000
@@ -190,6 +192,18 @@ def error_status(text: str) -> str:
     """The `ToolStatus` in a tool's stored error, `error` where it is another's."""
     error = decode_error(text)
     return error.status if isinstance(error, ToolFailed) else "error"
+
+
+def call_status(error: str | None, step_status: str) -> str:
+    """How the call of a finished tool step ended, as a `ToolStatus` value, or as `EXCEEDED` where
+    the quota did not allow it; `error` is the step's."""
+    if error is None:
+        return ToolStatus.ERROR if step_status == "failed" else ToolStatus.SUCCESS
+    if is_cancelled(error):
+        return ToolStatus.CANCELLED
+    if error.startswith('{"type":"QuotaExceeded"'):
+        return EXCEEDED
+    return error_status(error)
 
 
 def public_text(error: MissionError) -> str | None:

@@ -11,8 +11,9 @@ from ..clock import SECOND, Micros, now
 from ..errors import ToolFailed, Unavailable
 from ..identity import new_id
 from ..storage.persistence import Persistence, Row, Transaction
+from ..tools.calls import add_call
 from ..tools.spec import ToolResult
-from .codec import encode_error
+from .codec import call_status, encode_error
 from .suspension import Blocked
 
 LARGE = 64 * 1024  # characters; above it an output lies in its own table
@@ -138,6 +139,9 @@ async def store_record(tx: Transaction, pid: str | None, record: Record) -> None
             "INSERT INTO step_output (id, step_id, body) VALUES (?, ?, ?)",
             (row["id"], row["id"], record.output),
         )
+    if record.kind == "tool" and record.status != "started" and row is not None:
+        status = call_status(record.error, record.status)
+        await add_call(tx, row["id"], record.name, status, record.created_at, record.duration)
 
 
 def outside_recorder(persistence: Persistence) -> Callable[[ToolResult], Awaitable[None]]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from ..chat.text import storable
 from ..errors import MissionError, ToolFailed
@@ -23,6 +24,7 @@ from .process import InterruptKind
 SHOWN = 500  # characters of all arguments, in events
 SHOWN_VALUE = 300  # and of one of them, in a question
 MOST = 20  # arguments in a question
+NAMES: TypeAdapter[list[str]] = TypeAdapter(list[str])
 UNCERTAIN = (ToolStatus.ERROR, ToolStatus.TIMEOUT, ToolStatus.CANCELLED)
 """How a call ends that may have taken effect all the same."""
 
@@ -91,17 +93,41 @@ class Tools:
             permit=None if spec is None else partial(self._permit, spec, arguments),
         )
 
+    async def offered(self) -> list[ToolSpec]:
+        """The tools that a model may be offered now: without those whose circuit breaker is open
+        or half-open and busy, and those that this process may not run. One step, so that a replay
+        offers the same."""
+        run = self._run
+
+        async def look(_key: str, _attempt: int) -> Done:
+            refused = run.runtime.breakers.refusal
+            return Done(
+                [
+                    spec.name
+                    for spec in run.runtime.tool_registry
+                    if refused(spec.name) is None and self._decision(spec) != "deny"
+                ]
+            )
+
+        names: list[str] = await run.perform("tools", "offered", None, NAMES, look)
+        found = [run.runtime.tool_registry.get(name) for name in names]
+        return [spec for spec in found if spec is not None]
+
     async def _permit(
         self, spec: ToolSpec, arguments: dict[str, Any], branch: Branch, record: Record
     ) -> MissionError | None:
         # By the arguments too: a yes is for what was shown, whatever a replay asks for.
         run, key = self._run, f"{record.key}{CONFIRM}{record.digest}"
-        decision = "confirm" if run.journal.is_asked(key) else self._decision(spec)
+        asked = run.journal.is_asked(key)
+        decision = "confirm" if asked else self._decision(spec)
         if decision == "deny":
             reason = f"the policy of this server does not let '{run.process.capability}' run it"
             return ToolFailed(spec.name, ToolStatus.DENIED, reason)
         if decision == "allow":
             return None
+        refusal = None if asked else run.runtime.breakers.refusal(spec.name)
+        if refusal is not None:  # nobody is asked about what cannot be done
+            return ToolFailed(spec.name, ToolStatus.UNAVAILABLE, refusal)
         if await run.ask_at(branch, key, _may_i(spec, arguments)) != "yes":
             raise Declined(f"the user declined to run '{spec.name}'")
         return None

@@ -1,7 +1,6 @@
-"""Governance: how the tools are doing. Thin for now.
+"""Governance: how the tools, the layers of memory and the promises of the server are doing.
 
-Tools are judged by the journal. There are no circuit breakers yet, so the dashboard calls them
-disabled and every circuit closed; agents are the capabilities that are served.
+Agents are the capabilities that are served.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from starlette.responses import Response
 
 from ...core.chat.text import MAX_ID
 from ...core.node import Node
-from ...core.tools.health import HealthSummary, ToolHealth, ToolHealthService
+from ...core.tools.health import HealthSummary, ToolHealth
 from .dashboard import MEMORY_LAYERS, page
 from .endpoint import JSON, Call, Endpoint, Nothing
 from .models import (
@@ -31,18 +30,18 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 async def health(call: Call[Nothing, Nothing]) -> HealthSummary:
     """All tools over the last 24 hours, and the slowest calls."""
-    return await _service(call.node).summary()
+    return await call.node.tool_health.summary()
 
 
 async def tool_health(call: Call[OfTool, Nothing]) -> ToolHealth:
     """One tool; one that nobody knows is `unknown`, not an error."""
     name = call.params.tool_name[:MAX_ID].replace("\x00", "\ufffd")
-    return await _service(call.node).tool(name, call.params.period_hours)
+    return await call.node.tool_health.tool(name, call.params.period_hours)
 
 
 async def dashboard(call: Call[Dashboard, Nothing]) -> Response:
     """A page for people; JSON for whoever accepts that and no HTML."""
-    summary = await _service(call.node).summary()
+    summary = await call.node.tool_health.summary()
     accept = call.request.headers.get("accept", "")
     if JSON in accept and HTML not in accept:
         return Response(_for_programs(call.node, summary).model_dump_json(), media_type=JSON)
@@ -60,7 +59,7 @@ def _for_programs(node: Node, summary: HealthSummary) -> DashboardResponse:
                     "status": tool.status,
                     "success_rate": tool.success_rate,
                     "avg_latency_ms": tool.avg_latency_ms,
-                    "circuit_state": "closed",
+                    "circuit_state": node.runtime.breakers.get(tool.tool_name).state.value,
                     "last_used": tool.last_used,
                 }
             )
@@ -82,10 +81,6 @@ def _for_programs(node: Node, summary: HealthSummary) -> DashboardResponse:
             log_level=settings.log_level,
         ),
     )
-
-
-def _service(node: Node) -> ToolHealthService:
-    return ToolHealthService(node.database, node.runtime.tool_registry)
 
 
 endpoints = (

@@ -421,6 +421,97 @@ class Migration(migrations.Migration):
             bases=["Model"],
         ),
         ops.CreateModel(
+            name="ToolCall",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        primary_key=True, generated=False, unique=True, db_index=True
+                    ),
+                ),
+                ("tool", fields.CharField(max_length=255)),
+                ("status", fields.CharField(max_length=32)),
+                ("started_at", fields.BigIntField()),
+                ("duration", fields.BigIntField()),
+            ],
+            options={
+                "table": "tool_call",
+                "app": "core",
+                "pk_attr": "id",
+                "table_description": "A call of a tool that is over and not rolled up yet. Has the id of its step.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="ToolWindow",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                ("span", fields.BigIntField()),
+                ("start", fields.BigIntField()),
+                ("tool", fields.CharField(max_length=255)),
+                ("calls", fields.BigIntField()),
+                ("successes", fields.BigIntField()),
+                ("failures", fields.BigIntField()),
+                ("duration", fields.BigIntField()),
+                ("longest", fields.BigIntField()),
+                ("last_at", fields.BigIntField()),
+            ],
+            options={
+                "table": "tool_window",
+                "app": "core",
+                "unique_together": (("span", "start", "tool"),),
+                "pk_attr": "id",
+                "table_description": "What the calls of a tool came to that began in one minute, or in one hour.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SlowCall",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        primary_key=True, generated=False, unique=True, db_index=True
+                    ),
+                ),
+                ("tool", fields.CharField(max_length=255)),
+                ("started_at", fields.BigIntField(db_index=True)),
+                ("duration", fields.BigIntField()),
+            ],
+            options={
+                "table": "slow_call",
+                "app": "core",
+                "pk_attr": "id",
+                "table_description": "One of the slowest calls of a minute.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="Breaker",
+            fields=[
+                (
+                    "tool",
+                    fields.CharField(primary_key=True, unique=True, db_index=True, max_length=255),
+                ),
+                ("state", fields.CharField(max_length=16)),
+                ("reason", fields.CharField(max_length=500)),
+                ("changed_at", fields.BigIntField()),
+                ("changed_by", fields.CharField(null=True, max_length=255)),
+            ],
+            options={
+                "table": "breaker",
+                "app": "core",
+                "pk_attr": "tool",
+                "table_description": "The circuit breaker of a tool, where it ever left its first state.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
             name="Alarm",
             fields=[
                 (
