@@ -81,7 +81,7 @@ class History:
             duration=call.duration,
         )
 
-    async def naive(self, hours: int) -> tuple[dict[str, Any], list[tuple[str, int]]]:
+    async def naive(self, hours: int) -> tuple[dict[str, Any], list[int]]:
         """The same from a scan of all steps."""
         since = (self.at - hours * HOUR) // MINUTE * MINUTE
         rows = await self.database.fetch_all(
@@ -89,7 +89,7 @@ class History:
             (since,),
         )
         tools: dict[str, Any] = defaultdict(lambda: [0, 0, 0, 0, 0])
-        slow: list[tuple[int, str]] = []
+        slow: list[int] = []
         for row in rows:
             status = call_status(row["error"], row["status"])
             if status in UNCOUNTED:
@@ -101,8 +101,8 @@ class History:
             found[3] += row["duration"]
             found[4] = max(found[4], row["created_at"])
             if row["duration"] >= SLOW:
-                slow.append((row["duration"] // 1000, row["name"]))
-        return dict(tools), [(each[0], "") for each in sorted(slow, reverse=True)[:SLOWEST]]
+                slow.append(row["duration"] // 1000)
+        return dict(tools), sorted(slow, reverse=True)[:SLOWEST]
 
     async def check(self, hours: int) -> None:
         summary = await self.health.summary(hours)
@@ -111,7 +111,7 @@ class History:
             name: (calls, round(good / calls, 9), bad, round(total / calls / 1000, 6), last)
             for name, (calls, good, bad, total, last) in tools.items()
         }
-        found = [(each.execution_time_ms, "") for each in summary.slow_executions]
+        found = [each.execution_time_ms for each in summary.slow_executions]
         assert found == slow
         for name in TOOLS:
             alone = await self.health.tool(name, hours)
