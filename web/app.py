@@ -126,6 +126,7 @@ def _middleware(state: AppState) -> list[Middleware]:
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "POST", "PATCH", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", USER_HEADER, KEY_HEADER],
+                expose_headers=["Content-Disposition", "Retry-After", "X-Request-Id"],
             )
         )
     return stack

@@ -7,8 +7,10 @@ the Host check stops, and a request or WebSocket sent across sites, which the Or
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -23,6 +25,8 @@ from ..core.settings import Settings
 PROBES = ("/health", "/ready")
 CLOSE_POLICY_VIOLATION = 1008
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/\s]+))(?::[0-9]{0,5})?")
+DRAINED_BYTES = 1 << 24  # of a body that is refused
+DRAIN_SECONDS = 5.0
 HARDENED = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
 
@@ -71,7 +75,9 @@ class Guard:
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         elif _length(headers) > self._limit:
-            await _answer(413, self._too_large(), scope, receive, send)
+            expects = "100-continue" in headers.get("expect", "").lower()
+            patient = send if expects else _patient(receive, send)
+            await _answer(413, self._too_large(), scope, receive, patient)
         else:
             await self._app(scope, self._limited(receive), _hardened(send))
 
@@ -124,6 +130,7 @@ class Guard:
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > self._limit:
+                    await _drain(receive)
                     raise HTTPException(413, self._too_large())
             return message
 
@@ -190,6 +197,31 @@ async def _refuse(detail: str, scope: Scope, receive: Receive, send: Send) -> No
         await _answer(403, detail, scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": CLOSE_POLICY_VIOLATION})
+
+
+def _patient(receive: Receive, send: Send) -> Send:
+    """Drains what a client still sends before the end of its answer."""
+
+    async def patient(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await send({**message, "more_body": True})
+            await _drain(receive)
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    return patient
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on for a while: to a client that still sends, a closed connection is an error, and what
+    it was answered is lost."""
+    left = DRAINED_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0 and (message := await receive())["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _answer(status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:

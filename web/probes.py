@@ -19,7 +19,7 @@ NOT_READY: dict[Phase, str] = {
     "draining": "shutting down",
     "stopped": "stopped",
 }
-ANSWERING = ("/", "/health", "/ready")
+ANSWERING = ("/", "/health", "/ready", "/ws")
 
 
 class Started:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,10 +67,12 @@ def settle_garbage() -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Running]:
+async def serving(
+    settings: Settings, plugins: Iterable[object] | None = None
+) -> AsyncIterator[Running]:
     """A server that listens from enter to exit; exit drains it.
 
-    The address is taken before any data is touched.
+    The address is taken before any data is touched. `plugins` are served beside the installed ones.
 
     Raises:
         UnsafeSettings, AddressTaken, LeaseHeld: the server could not start.
@@ -82,7 +84,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         from .app import create_app
         from .lifespan import lifespan
 
-        app = create_app(settings)
+        app = create_app(settings, plugins)
         server = _Server(
             uvicorn.Config(
                 app,

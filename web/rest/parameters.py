@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from ...core.chat.paging import BIGGEST
 from .models import STORABLE, UserId, WireModel
+
+LONG_NUMBER = re.compile(r"[+-]?[0-9]+")
+LONGEST_NUMBER = 100  # characters
 
 _FLAGS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -30,6 +35,16 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 """true, false, 1, 0, yes, no, on or off, in any case."""
 
 
+def _bounded(value: object) -> object:
+    # Beyond some thousand digits pydantic reads no number at all; no message has such a one.
+    if isinstance(value, str) and len(value) > LONGEST_NUMBER and LONG_NUMBER.fullmatch(value):
+        return BIGGEST
+    return value
+
+
+MessageId = Annotated[int, BeforeValidator(_bounded)]
+
+
 class OfUser(WireModel):
     user_id: UserId
 
@@ -39,7 +54,7 @@ class OfSession(OfUser):
 
 
 class OfMessage(OfUser):
-    message_id: int
+    message_id: MessageId
 
 
 class ListSessions(OfUser):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -28,16 +30,17 @@ class Unprocessable(Exception):
 def valid_parameters(
     model: type[M], path: Mapping[str, str], query: Mapping[str, str], problems: list[Problem]
 ) -> M | None:
-    """The model made from both, or None and what is wrong added to `problems`."""
+    """The model made from both, or None and what is wrong added to `problems`, the path first."""
     try:
         return model.model_validate({**query, **path})
     except ValidationError as error:
-        for problem in _problems(error):
+        found = _problems(error)
+        for problem in found:
             where = "path" if problem["loc"][0] in path else "query"
             problem["loc"] = [where, *problem["loc"]]
             if problem["type"] == "missing":
                 problem["input"] = None
-            problems.append(problem)
+        problems += sorted(found, key=lambda problem: problem["loc"][0])
         return None
 
 
@@ -72,11 +75,24 @@ async def read_body(request: Request, problems: list[Problem]) -> object:
     if not _is_json(request.headers.get("content-type")):
         return raw.decode(errors="replace")
     try:
-        return orjson.loads(raw)
+        return orjson.loads(raw.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
-        problem = _problem("json_invalid", ["body", error.pos], "JSON decode error", {})
-        problems.append(problem | {"ctx": {"error": error.msg}})
+        at, why = _complaint(raw, error)
+        problem = _problem("json_invalid", ["body", at], "JSON decode error", {})
+        problems.append(problem | {"ctx": {"error": why}})
         return None
+
+
+def _complaint(raw: bytes, error: orjson.JSONDecodeError) -> tuple[int, str]:
+    """Where in a body it goes wrong, and why: as the standard library tells it, by whose offsets
+    clients go, unless that takes what JSON does not allow, such as NaN."""
+    try:
+        json.loads(raw.decode())
+    except json.JSONDecodeError as standard:
+        return standard.pos, standard.msg
+    except (ValueError, RecursionError):
+        pass  # no UTF-8, too long a number, too deep
+    return error.pos, error.msg
 
 
 def _is_json(header: str | None) -> bool:

@@ -1,0 +1,222 @@
+"""A server that is really started, on a socket, in a thread of its own; and raw ways to call it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from mission_system import Mission, MissionRuntime, OrchestratorSpec, ToolSpec, hookimpl, tool
+from mission_system.core.settings import Settings
+from mission_system.core.storage.persistence import Transaction
+from mission_system.web.serve import serving
+
+T = TypeVar("T")
+SECONDS = 60.0  # a guard against hanging, wide enough for a busy machine
+
+
+@tool(risk="read_only", timeout=10)
+async def look_up(word: str) -> str:
+    """Find what a word means."""
+    return f"{word} means {word}"
+
+
+@dataclass
+class Gates:
+    """What the capability `held` waits for: each message is a gate that a test opens."""
+
+    reached: dict[str, threading.Event] = field(default_factory=dict)
+    opened: dict[str, threading.Event] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
+
+    def gate(self, name: str) -> None:
+        self.reached[name] = threading.Event()
+        self.opened[name] = threading.Event()
+
+    async def hold(self, mission: Mission) -> str:
+        name = mission.message
+        self.runs.append(name)
+        if name in self.opened:
+            self.reached[name].set()
+            while not self.opened[name].is_set():
+                await asyncio.sleep(0.01)
+        return f"held {name}"
+
+
+async def interview(mission: Mission) -> str:
+    first = await mission.clarify("First?")
+    second = await mission.clarify("Second?")
+    return f"{first} and {second}"
+
+
+async def scholar(mission: Mission) -> str:
+    async with mission.stage("reader"):
+        return str(await mission.tools.look_up(word=mission.message))
+
+
+async def greedy(mission: Mission) -> str:
+    for _ in range(100):
+        await mission.tools.look_up(word="again")
+    return "never"
+
+
+async def broken(mission: Mission) -> str:
+    raise RuntimeError("SELECT secret FROM /etc/passwd")
+
+
+async def parent(mission: Mission) -> str:
+    """Asks through a child."""
+    return f"the child said: {(await mission.spawn('interview', 'x')).text}"
+
+
+class Plugin(ModuleType):
+    """The capabilities that these tests need beside the built-in one, and the server's runtime."""
+
+    def __init__(self) -> None:
+        super().__init__("contract_plugin")
+        self.gates = gates = Gates()
+        self.runtime: MissionRuntime
+
+        @hookimpl
+        def register_tools() -> Sequence[ToolSpec]:
+            return [look_up]
+
+        @hookimpl
+        def register_orchestrators() -> Sequence[OrchestratorSpec]:
+            return [
+                OrchestratorSpec("held", gates.hold, max_concurrent=1000),
+                *(OrchestratorSpec(f.__name__, f) for f in (interview, scholar, greedy, broken)),
+                OrchestratorSpec("parent", parent),
+            ]
+
+        @hookimpl
+        async def runtime_started(runtime: MissionRuntime) -> None:
+            self.runtime = runtime
+
+        self.register_tools = register_tools
+        self.register_orchestrators = register_orchestrators
+        self.runtime_started = runtime_started
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer as it came over the wire; names of headers are in lower case."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        found = [value for key, value in self.headers if key == name]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    plugin: Plugin
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def gates(self) -> Gates:
+        return self.plugin.gates
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    @property
+    def websocket(self) -> str:
+        return f"ws{self.url.removeprefix('http')}/ws"
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives, run where the server runs."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(SECONDS)
+
+    def execute(self, sql: str, *params: object) -> None:
+        """Change what is stored behind the server's back."""
+
+        async def unit(tx: Transaction) -> None:
+            await tx.execute(sql, params)
+
+        self.run(self.plugin.runtime.persistence.write(unit))
+
+    def token(self, user: str, **more: Any) -> str:
+        """A new token of this user."""
+        from mission_system.core.tokens.service import TokenService
+
+        service = TokenService(self.plugin.runtime.persistence)
+        return self.run(service.create(user, **more))[1]
+
+    def raw(
+        self, method: str, target: str, *headers: str, body: bytes = b"", host: str | None = None
+    ) -> Answer:
+        """One request made of these very characters, on a connection of its own."""
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host or self.address[0]}", *headers]
+        if body and not any(line.lower().startswith("transfer-encoding") for line in headers):
+            lines.append(f"Content-Length: {len(body)}")
+        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
+        with socket.create_connection(self.address, SECONDS) as connection:
+            connection.sendall(head + body)
+            received = b"".join(iter(lambda: connection.recv(65536), b""))
+        top, _, content = received.partition(b"\r\n\r\n")
+        status, *fields = top.decode("latin-1").split("\r\n")
+        parted = [line.partition(":") for line in fields]
+        return Answer(
+            int(status.split()[1]),
+            [(name.strip().lower(), value.strip()) for name, _, value in parted],
+            content,
+        )
+
+
+@contextmanager
+def served(folder: Path, **changed: Any) -> Iterator[Served]:
+    """A server on this folder, from its start to its end."""
+    settings = Settings(**{"data": folder, "port": 0, "shutdown_seconds": 0} | changed)
+    plugin = Plugin()
+    started = threading.Event()
+    found: list[Served] = []
+    stops: list[asyncio.Event] = []
+    failures: list[BaseException] = []
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        stops.append(stop)
+        async with serving(settings, [plugin]) as running:
+            found.append(Served(running.url, plugin, asyncio.get_running_loop()))
+            started.set()
+            await stop.wait()
+
+    def work() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=work, name="served", daemon=True)
+    thread.start()
+    assert started.wait(SECONDS)
+    try:
+        if failures:
+            raise failures[0]
+        [server] = found
+        yield server
+    finally:
+        for gate in list(plugin.gates.opened.values()):
+            gate.set()
+        if found:
+            found[0].loop.call_soon_threadsafe(stops[0].set)
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+        if failures and found:
+            raise failures[0]
