@@ -107,7 +107,7 @@ def test_2_without_its_schema_the_database_is_down(
     tmp_path: Path, databases: ChosenDatabases
 ) -> None:
     with served(tmp_path) as server, client_of(server) as http:
-        server.execute("DROP TABLE alarm")
+        server.execute("ALTER TABLE event RENAME TO gone")
         body = probe(http.get("/ready"), 503)
         assert body["status"] == "unhealthy"
         assert body["components"]["database"]["status"] == "down"

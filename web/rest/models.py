@@ -18,12 +18,14 @@ def _to_iso(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _from_iso(value: object) -> datetime | None:
+def _from_iso(value: Any) -> datetime | None:
     # Pydantic's own datetime would also take numbers, and digits as text, for seconds.
     if value is None or isinstance(value, datetime):
         return value
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        # Which would not look behind a NUL.
+        readable = isinstance(value, str) and value.isascii() and value.isprintable()
+        moment = datetime.fromisoformat(value) if readable else None
     except ValueError:
         moment = None
     if moment is None:
