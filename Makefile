@@ -9,7 +9,7 @@ MANIFESTS := pyproject.toml setup.py $(EXAMPLES:%=%/pyproject.toml)
 
 # What differs by database: the units, and what is asked of them. The storage's own tests run on both
 # in one go. Left out is what would make a database for each of its many examples.
-ON_POSTGRES := tests/core/tower tests/core/chat tests/core/events tests/schema \
+ON_POSTGRES := tests/core/tower tests/core/chat tests/core/events tests/schema tests/contract \
 	--ignore tests/core/chat/test_counters.py \
 	--ignore tests/core/tower/test_journal_properties.py \
 	--ignore tests/core/tower/test_tower_properties.py

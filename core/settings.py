@@ -169,6 +169,19 @@ class Settings(BaseSettings):
         le=3600,
         description="Longest that a REST call waits for an outcome; the process goes on after it.",
     )
+    websocket_ping_seconds: float = Field(
+        default=30, gt=0, description="Silence after which a client of /ws is sent a ping."
+    )
+    websocket_idle_seconds: float = Field(
+        default=120, gt=0, description="Silence after which a client of /ws is dropped."
+    )
+    websocket_backlog: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Events that may wait for a client of /ws that reads slowly; then it is"
+        " dropped.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, JSON elsewhere."

@@ -18,11 +18,9 @@ from ..core.events.bridge import EventBridge, LegacyEvent, Request
 from ..core.events.event import Event
 from ..core.identity import Caller
 from ..core.node import Node
+from ..core.settings import Settings
 
-PING_SECONDS = 30.0
-IDLE_SECONDS = 120.0
 SEND_SECONDS = 30.0
-MAX_WAITING = 1000  # frames that wait for a client which reads slowly
 REMEMBERED = 10_000  # processes whose request is known
 
 log = structlog.get_logger(__name__)
@@ -31,11 +29,13 @@ log = structlog.get_logger(__name__)
 class Client:
     """One connection. Frames wait in a bounded line; a client that lets it fill up is dropped."""
 
-    def __init__(self, socket: WebSocket, caller: Caller | None) -> None:
+    def __init__(self, socket: WebSocket, caller: Caller | None, settings: Settings) -> None:
         self.caller = caller
         self.full = asyncio.Event()
         self._socket = socket
-        self._frames: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
+        self._ping_seconds = settings.websocket_ping_seconds
+        self._idle_seconds = settings.websocket_idle_seconds
+        self._frames: asyncio.Queue[str] = asyncio.Queue(settings.websocket_backlog)
 
     def put(self, frame: str) -> None:
         try:
@@ -55,8 +55,8 @@ class Client:
         loop = asyncio.get_running_loop()
         heard = loop.time()
         pinged = heard
-        while loop.time() < heard + IDLE_SECONDS:
-            due = min(pinged + PING_SECONDS, heard + IDLE_SECONDS) - loop.time()
+        while loop.time() < heard + self._idle_seconds:
+            due = min(pinged + self._ping_seconds, heard + self._idle_seconds) - loop.time()
             try:
                 async with asyncio.timeout(max(due, 0.001)):
                     message = await self._socket.receive()

@@ -32,7 +32,7 @@ async def serve(socket: WebSocket) -> None:
         await socket.close()  # before it is accepted: the handshake gets a 403
         return
     await socket.accept()
-    client = Client(socket, caller)
+    client = Client(socket, caller, state.settings)
     state.event_manager.join(client)
     work = [
         asyncio.create_task(part, name="ws-client")

@@ -52,7 +52,7 @@ class EventBridge:
         elif request is None:
             return None
         elif event.type == "interrupt.raised":
-            translated = _question(event.payload, request.request_id)
+            translated = _question(event.payload, request)
         elif event.pid != request.pid:
             return None  # of a spawned process, which its client knows nothing of
         else:
@@ -123,10 +123,10 @@ _ORCHESTRATOR: dict[str, Callable[[Event], tuple[str, Payload]]] = {
 }
 
 
-def _question(payload: Payload, request_id: str) -> tuple[str, Payload]:
-    kind, question, id = payload["kind"], payload["question"], payload["interrupt_id"]
+def _question(payload: Payload, request: Request) -> tuple[str, Payload]:
+    kind, question, request_id = payload["kind"], payload["question"], request.request_id
     if kind == "confirmation":
-        shown = {"confirmation_message": question, "confirmation_id": id}
+        shown = {"confirmation_message": question, "confirmation_id": payload["interrupt_id"]}
         return "orchestrator.confirmation", {"request_id": request_id, **shown}
     if kind in ("resource_exhausted", "timeout"):
         limit = payload["data"] or {}
@@ -136,7 +136,7 @@ def _question(payload: Payload, request_id: str) -> tuple[str, Payload]:
             "usage": limit.get("used"),
             "quota": limit.get("limit"),
         }
-    shown = {"clarification_question": question, "thread_id": id}
+    shown = {"clarification_question": question, "thread_id": request.pid}  # as HTTP answers it
     return "orchestrator.clarification", {"request_id": request_id, **shown}
 
 

@@ -6,13 +6,21 @@ import asyncio
 import socket
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from mission_system import Mission, MissionRuntime, OrchestratorSpec, ToolSpec, hookimpl, tool
+from mission_system import (
+    Mission,
+    MissionRuntime,
+    OrchestratorSpec,
+    ToolFailed,
+    ToolSpec,
+    hookimpl,
+    tool,
+)
 from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Transaction
 from mission_system.web.serve import serving
@@ -25,6 +33,31 @@ SECONDS = 60.0  # a guard against hanging, wide enough for a busy machine
 async def look_up(word: str) -> str:
     """Find what a word means."""
     return f"{word} means {word}"
+
+
+def measured(number: int) -> ToolSpec:
+    """A tool that does as it is told, for a test of its own."""
+
+    @tool(name=f"measured_{number}", risk="read_only", timeout=10)
+    async def work(fail: bool) -> str:
+        """Succeed, or <b>fail</b>."""
+        if fail:
+            raise ValueError("told to fail")
+        return "done"
+
+    return work
+
+
+MEASURED = [measured(number) for number in range(10)]
+
+
+async def worker(mission: Mission) -> str:
+    """`measured_1 19 1`: nineteen calls that succeed, and one that fails."""
+    name, good, bad = mission.message.split()
+    for number in range(int(good) + int(bad)):
+        with suppress(ToolFailed):
+            await getattr(mission.tools, name)(fail=number >= int(good))
+    return "worked"
 
 
 @dataclass
@@ -75,6 +108,9 @@ async def parent(mission: Mission) -> str:
     return f"the child said: {(await mission.spawn('interview', 'x')).text}"
 
 
+CAPABILITIES = (interview, scholar, greedy, broken, parent, worker)
+
+
 class Plugin(ModuleType):
     """The capabilities that these tests need beside the built-in one, and the server's runtime."""
 
@@ -85,14 +121,13 @@ class Plugin(ModuleType):
 
         @hookimpl
         def register_tools() -> Sequence[ToolSpec]:
-            return [look_up]
+            return [look_up, *MEASURED]
 
         @hookimpl
         def register_orchestrators() -> Sequence[OrchestratorSpec]:
             return [
                 OrchestratorSpec("held", gates.hold, max_concurrent=1000),
-                *(OrchestratorSpec(f.__name__, f) for f in (interview, scholar, greedy, broken)),
-                OrchestratorSpec("parent", parent),
+                *(OrchestratorSpec(f.__name__, f) for f in CAPABILITIES),
             ]
 
         @hookimpl

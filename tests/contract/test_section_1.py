@@ -86,7 +86,8 @@ def test_1_session_ids_are_uuids_of_version_4(api: Api) -> None:
 
 def test_1_message_ids_are_unique_ascending_integers(api: Api, bob: Api) -> None:
     sent = [each.send("hi")["session_id"] for each in (api, bob, api)]
-    ids = [m["message_id"] for s, who in zip(sent, (api, bob, api)) for m in who.messages(s)]
+    told = [who.messages(s) for s, who in zip(sent, (api, bob, api), strict=True)]
+    ids = [message["message_id"] for messages in told for message in messages]
     assert all(type(id) is int for id in ids)
     assert ids == sorted(set(ids))
 
@@ -95,8 +96,26 @@ def test_1_message_ids_are_unique_ascending_integers(api: Api, bob: Api) -> None
 @pytest.mark.parametrize(
     "id",
     [
-        *("nope", "%2e%2e", "%2e", "%00", "x" * 300, "x" * 5000, "%F0%9F%99%82", "%ff%fe", "%ed%a0%80"),
-        *("5408ae7a-4f9a-4bd6-bc57-2d6feb71ee84", "%20", "'", "%25", "a%2Fb", "..%2f..%2fetc", "%0d%0a"),
+        *(
+            "nope",
+            "%2e%2e",
+            "%2e",
+            "%00",
+            "x" * 300,
+            "x" * 5000,
+            "%F0%9F%99%82",
+            "%ff%fe",
+            "%ed%a0%80",
+        ),
+        *(
+            "5408ae7a-4f9a-4bd6-bc57-2d6feb71ee84",
+            "%20",
+            "'",
+            "%25",
+            "a%2Fb",
+            "..%2f..%2fetc",
+            "%0d%0a",
+        ),
     ],
 )
 def test_1_a_session_id_of_any_form_is_unknown(
@@ -128,7 +147,9 @@ def test_1_a_message_id_that_is_no_integer_is_422(api: Api, id: str) -> None:
         assert problem(answer) == ("int_parsing", ["path", "message_id"])
 
 
-@pytest.mark.parametrize("id", ["0", "-1", str(2**31), str(2**63 - 1), str(2**63), "9" * 40, "9" * 5000])
+@pytest.mark.parametrize(
+    "id", ["0", "-1", str(2**31), str(2**63 - 1), str(2**63), "9" * 40, "9" * 5000]
+)
 def test_1_an_integer_that_no_message_has_is_404(api: Api, id: str) -> None:
     for method, body in (("DELETE", None), ("PATCH", {"content": "x"})):
         refused(api.call(method, f"{B}/messages/{id}", body), 404)
@@ -169,18 +190,27 @@ def test_1_user_id_is_required_in_the_query_of_every_chat_endpoint(api: Api) -> 
     session = api.send("hi")["session_id"]
     message = api.messages(session)[0]["message_id"]
     for method, path, body in needing_users(session, message):
-        for user, type in ((None, "missing"), ("", "string_too_short"), ("x" * 256, "string_too_long")):
+        for user, type in (
+            (None, "missing"),
+            ("", "string_too_short"),
+            ("x" * 256, "string_too_long"),
+        ):
             url = path if user is None else f"{path}{'&' if '?' in path else '?'}user_id={user}"
             answer = api.http.request(method, url, **({} if body is None else {"json": body}))
             assert problem(answer) == (type, ["query", "user_id"]), (method, path)
     assert len(api.messages(session)) == 2
 
 
-@pytest.mark.parametrize("path", ["chat/sessions", "requests", "confirmations", "chat/clarifications"])
+@pytest.mark.parametrize(
+    "path", ["chat/sessions", "requests", "confirmations", "chat/clarifications"]
+)
 def test_1_user_id_is_required_in_the_body_where_it_is_there(api: Api, path: str) -> None:
     rest = {
-        **{"user_message": "m", "confirmation_id": "c", "user_response": "yes"},
-        **{"thread_id": "t", "clarification": "c"},
+        "user_message": "m",
+        "confirmation_id": "c",
+        "user_response": "yes",
+        "thread_id": "t",
+        "clarification": "c",
     }
     for user, type in ((None, "missing"), ("", "string_too_short"), ("x" * 256, "string_too_long")):
         body = rest | ({} if user is None else {"user_id": user})
@@ -189,7 +219,19 @@ def test_1_user_id_is_required_in_the_body_where_it_is_there(api: Api, path: str
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "é" * 255, "🙂" * 255, "ann@example.com", " spaced ", "O'Neil; --", "\t", "\u202eabc", "e\u0301", "ANN"]
+    "name",
+    [
+        "a",
+        "é" * 255,
+        "🙂" * 255,
+        "ann@example.com",
+        " spaced ",
+        "O'Neil; --",
+        "\t",
+        "\u202eabc",
+        "e\u0301",
+        "ANN",
+    ],
 )
 def test_1_a_user_id_is_opaque_and_echoed_as_sent(api: Api, name: str) -> None:
     ann = api.of(name)
@@ -237,7 +279,9 @@ def test_1_a_boolean_is_false_in_any_case(api: Api, word: str) -> None:
     assert api.sessions(include_deleted=word) == []
 
 
-@pytest.mark.parametrize("word", ["", "2", "t", "f", "y", "n", "maybe", " true", "null", "-1", "01", "ＴＲＵＥ"])
+@pytest.mark.parametrize(
+    "word", ["", "2", "t", "f", "y", "n", "maybe", " true", "null", "-1", "01", "ＴＲＵＥ"]
+)
 def test_1_other_text_is_no_boolean(api: Api, word: str) -> None:
     session = api.session()
     for method, path, name in (
@@ -308,9 +352,7 @@ def test_1_what_is_anothers_looks_exactly_like_what_does_not_exist(api: Api, bob
 
 def test_1_without_authentication_a_token_is_not_looked_at(api: Api) -> None:
     for header in ("Bearer nonsense", "Basic x", ""):
-        answer = api.http.get(
-            f"{B}/sessions?user_id={api.user}", headers={"Authorization": header}
-        )
+        answer = api.http.get(f"{B}/sessions?user_id={api.user}", headers={"Authorization": header})
         assert answer.status_code == 200
 
 
@@ -320,7 +362,16 @@ OPEN = ["/", "/health", "/ready"]
 def test_1_with_authentication_a_missing_or_wrong_token_is_401(asking: Served) -> None:
     token = asking.token("ann")
     with client_of(asking) as http:
-        for header in (None, "", "Bearer", "Bearer wrong", f"Basic {token}", token, f"Bearer {token}x", f"Bearer {token[:-1]}"):
+        for header in (
+            None,
+            "",
+            "Bearer",
+            "Bearer wrong",
+            f"Basic {token}",
+            token,
+            f"Bearer {token}x",
+            f"Bearer {token[:-1]}",
+        ):
             headers = {} if header is None else {"Authorization": header}
             for method, path, body in [
                 *needing_users(str(uuid.uuid4()), 1),
@@ -353,8 +404,12 @@ def test_1_a_token_is_bound_to_one_user(asking: Served) -> None:
             refused(http.request(method, url, **given), 403)
         for path in ("chat/sessions", "requests", "confirmations", "chat/clarifications"):
             body = {
-                **{"user_id": "bob", "user_message": "m", "confirmation_id": "c"},
-                **{"user_response": "yes", "thread_id": "t", "clarification": "c"},
+                "user_id": "bob",
+                "user_message": "m",
+                "confirmation_id": "c",
+                "user_response": "yes",
+                "thread_id": "t",
+                "clarification": "c",
             }
             refused(http.post(f"/api/v1/{path}", json=body), 403)
         refused(http.get("/api/v1/governance/dashboard?user_id=bob"), 403)
@@ -381,24 +436,31 @@ def test_1_other_origins_are_not_allowed_unless_configured(api: Api, tmp_path: P
         "Access-Control-Request-Method": "PATCH",
         "Access-Control-Request-Headers": "authorization, content-type, idempotency-key",
     }
-    with served(tmp_path, allowed_origins=["https://chat.example"]) as server:
-        with client_of(server) as http:
-            asked = http.options(f"{B}/sessions/x", headers=ask)
-            assert asked.status_code == 200
-            assert asked.headers["access-control-allow-origin"] == "https://chat.example"
-            assert "PATCH" in asked.headers["access-control-allow-methods"]
-            for method, path in (("GET", "/api/v1/metrics"), ("DELETE", f"{B}/sessions/x")):
-                answer = http.request(method, path, headers=there)
-                assert answer.headers["access-control-allow-origin"] == "https://chat.example"
-            exposed = answer.headers["access-control-expose-headers"].lower()
-            assert {"retry-after", "content-disposition"} <= set(exposed.split(", "))
+    there_too = served(tmp_path, allowed_origins=["https://chat.example"])
+    with there_too as server, client_of(server) as http:
+        asked = http.options(f"{B}/sessions/x", headers=ask)
+        assert asked.status_code == 200
+        assert asked.headers["access-control-allow-origin"] == "https://chat.example"
+        assert "PATCH" in asked.headers["access-control-allow-methods"]
+        for method, path in (("GET", "/api/v1/metrics"), ("DELETE", f"{B}/sessions/x")):
+            answer = http.request(method, path, headers=there)
+            assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+        exposed = answer.headers["access-control-expose-headers"].lower()
+        assert {"retry-after", "content-disposition"} <= set(exposed.split(", "))
 
 
 # Errors
 
 
 def test_1_an_unknown_route_is_404_not_found(server: Served) -> None:
-    for target in ("/api/v1/nothing", "/api/v1", "/api", "/nope", f"{B}/sessions/a/b/c", "/api/v2/chat/sessions"):
+    for target in (
+        "/api/v1/nothing",
+        "/api/v1",
+        "/api",
+        "/nope",
+        f"{B}/sessions/a/b/c",
+        "/api/v2/chat/sessions",
+    ):
         answer = server.raw("GET", target)
         assert (answer.status, json.loads(answer.body)) == (404, {"detail": "Not Found"})
         assert answer.header("content-type") == "application/json"
@@ -450,7 +512,10 @@ def test_1_head_is_get_without_the_body(server: Served, api: Api) -> None:
 def test_1_a_trailing_slash_leads_to_the_path_without_it(server: Served, api: Api) -> None:
     for method, path in (("GET", f"{B}/sessions"), ("POST", f"{B}/messages"), ("GET", "/health")):
         answer = server.raw(method, f"{path}/?user_id=a", JSON, body=b"{}", host="127.0.0.1")
-        assert (answer.status, answer.header("location")) == (307, f"http://127.0.0.1{path}?user_id=a")
+        assert (answer.status, answer.header("location")) == (
+            307,
+            f"http://127.0.0.1{path}?user_id=a",
+        )
     made = api.http.post(f"{B}/sessions/", json={"user_id": api.user}, follow_redirects=True)
     assert made.status_code == 201
 
@@ -471,68 +536,100 @@ def test_1_all_problems_of_a_request_are_told_at_once(api: Api) -> None:
     ]
 
 
+NO_INTEGER = "Input should be a valid integer, unable to parse string as an integer"
+PATTERN = "^(today|week|month|all)$"
+
+
 @pytest.mark.parametrize(
-    ("query", "expected"),
+    ("query", "type", "msg", "ctx"),
     [
-        ({"limit": "0"}, {"type": "greater_than_equal", "msg": "Input should be greater than or equal to 1", "ctx": {"ge": 1}}),
-        ({"limit": "201"}, {"type": "less_than_equal", "msg": "Input should be less than or equal to 200", "ctx": {"le": 200}}),
-        ({"limit": "x"}, {"type": "int_parsing", "msg": "Input should be a valid integer, unable to parse string as an integer"}),
-        ({"limit": ""}, {"type": "int_parsing", "msg": "Input should be a valid integer, unable to parse string as an integer"}),
-        ({"limit": "1.5"}, {"type": "int_parsing", "msg": "Input should be a valid integer, unable to parse string as an integer"}),
-        ({"filter": "year"}, {"type": "string_pattern_mismatch", "msg": "String should match pattern '^(today|week|month|all)$'", "ctx": {"pattern": "^(today|week|month|all)$"}}),
-        ({"user_id": ""}, {"type": "string_too_short", "msg": "String should have at least 1 character", "ctx": {"min_length": 1}}),
-        ({"user_id": None}, {"type": "missing", "msg": "Field required"}),
+        *(({"limit": v}, "int_parsing", NO_INTEGER, None) for v in ("x", "", "1.5", "1e2", "0x1")),
+        (
+            {"limit": "0"},
+            "greater_than_equal",
+            "Input should be greater than or equal to 1",
+            {"ge": 1},
+        ),
+        (
+            {"limit": "201"},
+            "less_than_equal",
+            "Input should be less than or equal to 200",
+            {"le": 200},
+        ),
+        (
+            {"filter": "year"},
+            "string_pattern_mismatch",
+            f"String should match pattern '{PATTERN}'",
+            {"pattern": PATTERN},
+        ),
+        (
+            {"user_id": ""},
+            "string_too_short",
+            "String should have at least 1 character",
+            {"min_length": 1},
+        ),
+        ({"user_id": None}, "missing", "Field required", None),
     ],
-)  # fmt: skip
+)
 def test_1_a_parameter_that_does_not_validate_is_told_as_fastapi_tells_it(
-    api: Api, query: dict[str, str | None], expected: Json
+    api: Api, query: dict[str, str | None], type: str, msg: str, ctx: Json | None
 ) -> None:
     [(name, value)] = query.items()
     [found] = problems(api.get(f"{B}/sessions", **query))
-    assert found == {"loc": ["query", name], "input": value} | expected
+    expected = {"type": type, "loc": ["query", name], "msg": msg, "input": value}
+    assert found == (expected if ctx is None else expected | {"ctx": ctx})
+
+
+NO_OBJECT = "Input should be a valid dictionary or object to extract fields from"
+NO_STRING = "Input should be a valid string"
 
 
 @pytest.mark.parametrize(
-    ("body", "expected"),
+    ("body", "type", "loc", "msg", "input"),
     [
-        (b"{", {"type": "json_invalid", "loc": ["body", 1], "msg": "JSON decode error", "input": {}, "ctx": {"error": "Expecting property name enclosed in double quotes"}}),
-        (b'{"user_id" "a"}', {"type": "json_invalid", "loc": ["body", 11], "msg": "JSON decode error", "input": {}, "ctx": {"error": "Expecting ':' delimiter"}}),
-        (b"hello", {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", "input": {}, "ctx": {"error": "Expecting value"}}),
-        (b'{"user_id": "a"} x', {"type": "json_invalid", "loc": ["body", 17], "msg": "JSON decode error", "input": {}, "ctx": {"error": "Extra data"}}),
-        (b"", {"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}),
-        (b"null", {"type": "missing", "loc": ["body"], "msg": "Field required", "input": None}),
-        (b"{}", {"type": "missing", "loc": ["body", "user_id"], "msg": "Field required", "input": {}}),
-        (b"[]", {"type": "model_attributes_type", "loc": ["body"], "msg": "Input should be a valid dictionary or object to extract fields from", "input": []}),
-        (b"5", {"type": "model_attributes_type", "loc": ["body"], "msg": "Input should be a valid dictionary or object to extract fields from", "input": 5}),
-        (b'{"user_id": 5}', {"type": "string_type", "loc": ["body", "user_id"], "msg": "Input should be a valid string", "input": 5}),
-        (b'{"user_id": null}', {"type": "string_type", "loc": ["body", "user_id"], "msg": "Input should be a valid string", "input": None}),
-        (b'{"user_id": 1.5}', {"type": "string_type", "loc": ["body", "user_id"], "msg": "Input should be a valid string", "input": 1.5}),
-        (b'{"user_id": ""}', {"type": "string_too_short", "loc": ["body", "user_id"], "msg": "String should have at least 1 character", "input": "", "ctx": {"min_length": 1}}),
-        (b'{"user_id": "a", "title": ["t"]}', {"type": "string_type", "loc": ["body", "title"], "msg": "Input should be a valid string", "input": ["t"]}),
+        *(
+            (body, "json_invalid", [offset], "JSON decode error", {})
+            for body, offset in (
+                *((b"{", 1), (b'{"user_id" "a"}', 11), (b"hello", 0), (b'{"user_id": "a"} x', 17)),
+                *((b" ", 1), (b'{"a": tru}', 6), ('{"é🙂": x}'.encode(), 7), (b'{"a":"\n"}', 6)),
+            )
+        ),
+        (b"", "missing", [], "Field required", None),
+        (b"null", "missing", [], "Field required", None),
+        (b"{}", "missing", ["user_id"], "Field required", {}),
+        (b"[]", "model_attributes_type", [], NO_OBJECT, []),
+        (b"5", "model_attributes_type", [], NO_OBJECT, 5),
+        (b'"text"', "model_attributes_type", [], NO_OBJECT, "text"),
+        (b'{"user_id": 5}', "string_type", ["user_id"], NO_STRING, 5),
+        (b'{"user_id": null}', "string_type", ["user_id"], NO_STRING, None),
+        (b'{"user_id": 1.5}', "string_type", ["user_id"], NO_STRING, 1.5),
+        (b'{"user_id": "a", "title": ["t"]}', "string_type", ["title"], NO_STRING, ["t"]),
     ],
-)  # fmt: skip
+)
 def test_1_a_body_that_does_not_validate_is_told_as_fastapi_tells_it(
-    server: Served, body: bytes, expected: Json
+    server: Served, body: bytes, type: str, loc: list[Any], msg: str, input: Any
 ) -> None:
-    answer = server.raw("POST", f"{B}/sessions", JSON, "Content-Length: 0" if not body else "X: y", body=body)
+    length = "X-Length: some" if body else "Content-Length: 0"
+    answer = server.raw("POST", f"{B}/sessions", JSON, length, body=body)
     assert answer.status == 422
     [found] = json.loads(answer.body)["detail"]
-    if expected["type"] == "json_invalid":  # the words are those of Python's own decoder
-        assert found.pop("ctx").keys() == expected["ctx"].keys()
-        expected = {key: value for key, value in expected.items() if key != "ctx"}
-    assert found == expected
+    if type == "json_invalid":
+        assert isinstance(found.pop("ctx")["error"], str)
+    assert found == {"type": type, "loc": ["body", *loc], "msg": msg, "input": input}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(b"\xff", b'{"user_id": "\xff"}', b'{"user_id": "\\ud800"}', b'{"user_id": "\xed\xa0\x80"}'),
-        *(b"{" * 100_000, b"[" * 100_000, b'{"a":' * 100_000, b'{"user_id": NaN}', b'{"user_id": Infinity}'),
-        *(b'{"user_id": ' + b"9" * 5000 + b"}", b'{"user_id": 1e999999}', b'{"user_id": -0}', b"\0", b'{"user_id": "\0"}'),
-        *('{"user_id": "a"}'.encode("utf-16"), b'{"user_id": "\\u0000"}', b'{"user_id": "a", "title": "\\u0000"}'),
-        *(b'{"user_id": "a", "title": "\\udfff"}', b'{"user_id": {"a": {"b": ["\\u0000"]}}}', b"true", b'"text"'),
-    ],
-)  # fmt: skip
+UNREADABLE = [
+    *(b"\xff", b'{"user_id": "\xff"}', b'{"user_id": "\\ud800"}', b'{"user_id": "\xed\xa0\x80"}'),
+    *(b"{" * 100_000, b"[" * 100_000, b'{"a":' * 100_000, b"\0", b'{"user_id": "\0"}', b"true"),
+    *(b'{"user_id": NaN}', b'{"user_id": Infinity}', b'{"user_id": 1e999999}'),
+    *(b'{"user_id": ' + b"9" * 5000 + b"}", b'{"user_id": -0}', b'{"user_id": "\\u0000"}'),
+    *('{"user_id": "a"}'.encode("utf-16"), b'{"user_id": "a", "title": "\\u0000"}'),
+    b'{"user_id": "a", "title": "\\udfff"}',
+    b'{"user_id": {"a": {"b": ["\\u0000"]}}}',
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=range(len(UNREADABLE)))
 def test_1_what_no_parser_takes_is_422_and_never_5xx(server: Served, body: bytes) -> None:
     for target in (f"{B}/sessions", "/api/v1/requests", f"{B}/messages?user_id=a"):
         answer = server.raw("POST", target, JSON, body=body)

@@ -58,7 +58,13 @@ def test_2_the_root_tells_where_everything_is(server: Served, http: httpx.Client
     }
     assert body["api_docs"] == "/docs"
     assert body["governance"] == "/api/v1/governance/dashboard"
-    for path in (body["health"], body["ready"], body["api_docs"], body["governance"], *body.get("ui", {}).values()):
+    for path in (
+        body["health"],
+        body["ready"],
+        body["api_docs"],
+        body["governance"],
+        *body.get("ui", {}).values(),
+    ):
         assert http.get(path).status_code == 200
 
 
@@ -146,7 +152,9 @@ def test_2_before_it_has_started_a_server_says_so(
                         break
                     except httpx.ConnectError:
                         threading.Event().wait(0.05)
-                seen.extend(http.get(path) for path in ("/health", "/ready", "/", "/api/v1/metrics"))
+                seen.extend(
+                    http.get(path) for path in ("/health", "/ready", "/", "/api/v1/metrics")
+                )
                 with connect(f"ws://127.0.0.1:{port}/ws", proxy=None) as socket:
                     try:
                         socket.recv(SECONDS)

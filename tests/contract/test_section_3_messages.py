@@ -43,7 +43,8 @@ def outcome(sent: Json, **expected: Any) -> Json:
     rest = {name: sent[name] for name in SENT - {"request_id", "session_id"}}
     empty = {
         **dict.fromkeys(SENT - {"request_id", "session_id"}),
-        **{"confirmation_needed": False, "clarification_needed": False},
+        "confirmation_needed": False,
+        "clarification_needed": False,
     }
     assert rest == empty | expected
     return sent
@@ -74,7 +75,9 @@ def test_3_a_send_without_a_session_creates_one_untitled(api: Api, body: Json) -
     assert [each["session_id"] for each in api.sessions()] == [sent["session_id"]]
 
 
-@pytest.mark.parametrize("id", ["nope", "5408ae7a-4f9a-4bd6-bc57-2d6feb71ee84", "x" * 5000, "nul\0", " "])
+@pytest.mark.parametrize(
+    "id", ["nope", "5408ae7a-4f9a-4bd6-bc57-2d6feb71ee84", "x" * 5000, "nul\0", " "]
+)
 def test_3_a_send_into_an_unknown_session_is_404_and_stores_nothing(api: Api, id: str) -> None:
     sent = api.call("POST", f"{B}/messages", {"message": "hi", "session_id": id})
     assert refused(sent, 404) == "Session not found or access denied"
@@ -118,7 +121,21 @@ def test_3_a_message_of_any_allowed_length_is_stored_whole(api: Api, text: str) 
 
 
 @pytest.mark.parametrize(
-    "text", [" spaces ", "\n", "tab\t", "\r\n", "e\u0301", "é", "\ufeff", "\u202e", "\x1b[0m", "'; DROP TABLE message; --", "{}", "\\u0000"]
+    "text",
+    [
+        " spaces ",
+        "\n",
+        "tab\t",
+        "\r\n",
+        "e\u0301",
+        "é",
+        "\ufeff",
+        "\u202e",
+        "\x1b[0m",
+        "'; DROP TABLE message; --",
+        "{}",
+        "\\u0000",
+    ],
 )
 def test_3_a_message_is_stored_to_the_letter(api: Api, text: str) -> None:
     sent = api.send(text)
@@ -208,12 +225,20 @@ def test_3_a_send_that_takes_longer_than_the_limit_answers_and_goes_on(
         server.gates.opened["long"].set()
         while api.status(sent["request_id"])["state"] != "terminated":
             threading.Event().wait(0.02)
-        assert [each["content"] for each in api.messages(sent["session_id"])] == ["long", "held long"]
+        assert [each["content"] for each in api.messages(sent["session_id"])] == [
+            "long",
+            "held long",
+        ]
 
 
 def test_3_a_client_that_leaves_loses_nothing(api: Api, server: Served, gate: str) -> None:
     session = api.session()
-    body = {"user_message": gate, "user_id": api.user, "session_id": session, "context": {"capability": "held", "request_id": gate}}
+    body = {
+        "user_message": gate,
+        "user_id": api.user,
+        "session_id": session,
+        "context": {"capability": "held", "request_id": gate},
+    }
     with pytest.raises(httpx.ReadTimeout), client_of(server) as http:
         http.post("/api/v1/requests", json=body, timeout=httpx.Timeout(60, read=0.3))
     assert server.gates.reached[gate].wait(60)
@@ -245,7 +270,11 @@ def test_3_messages_are_listed_oldest_first_and_cut_by_limit_and_offset(api: Api
 
 def test_3_messages_of_equal_times_are_listed_by_id(api: Api, server: Served) -> None:
     session = api.send("hi")["session_id"]
-    server.execute("UPDATE message SET created_at = 5 WHERE session_id IN (SELECT id FROM session WHERE public_id = ?)", session)
+    server.execute(
+        "UPDATE message SET created_at = 5"
+        " WHERE session_id IN (SELECT id FROM session WHERE public_id = ?)",
+        session,
+    )
     assert [each["role"] for each in api.messages(session)] == ["user", "assistant"]
 
 
@@ -344,7 +373,9 @@ def test_3_a_message_of_either_role_is_hidden_by_a_soft_deletion(api: Api, role:
     assert api.messages(session) == [before[1 - role]]
     everything = api.messages(session, include_deleted="true")
     assert [each["deleted_at"] is None for each in everything] == [role == 1, role == 0]
-    assert [each["message_id"] for each in api.search("findable")] == [before[1 - role]["message_id"]]
+    assert [each["message_id"] for each in api.search("findable")] == [
+        before[1 - role]["message_id"]
+    ]
     assert api.get(f"{B}/sessions/{session}/export").json()["messages"] == [before[1 - role]]
     assert api.one(session)["message_count"] == 1
     assert api.call("DELETE", path).status_code == 204
@@ -401,15 +432,22 @@ def test_3_a_search_gives_messages_of_all_roles_newest_first(api: Api, bob: Api)
 
 @pytest.mark.parametrize(
     "query",
-    ["%", "_", "*", '"', "'", "\\", "AND", "OR NOT", "NEAR(", "--", "🙂", "a%b", "a_b", "^x", "(", "col:x", ";", "[a-z]", "ß", "日本", "x y", " ", "{}", "$1", "?", "\t"],
-)  # fmt: skip
+    [
+        *("%", "_", "*", '"', "'", "\\", "AND", "OR NOT", "NEAR(", "--", "🙂", "a%b", "a_b", "^x"),
+        *("(", "col:x", ";", "[a-z]", "ß", "日本", "x y", " ", "{}", "$1", "?", "\t"),
+    ],
+)
 def test_3_nothing_in_a_query_has_a_special_meaning(api: Api, query: str) -> None:
     session = api.session()
     sent = api.send(f"before{query}after", session)
     api.send("nothing-of-the-kind", session)
     assert sent["status"] == "completed"
     found = {each["content"] for each in api.search(query)}
-    expected = {each["content"] for each in api.messages(session) if query.lower() in each["content"].lower()}
+    expected = {
+        each["content"]
+        for each in api.messages(session)
+        if query.lower() in each["content"].lower()
+    }
     assert found == expected
     assert "nothing-of-the-kind" not in found
 

@@ -50,7 +50,9 @@ def test_3_post_gives_201_and_the_session(api: Api) -> None:
     assert api.one(made["session_id"]) == made
 
 
-@pytest.mark.parametrize("title", [None, "", " ", "x" * 500, "🙂" * 500, "a\nb", "<script>", "null"])
+@pytest.mark.parametrize(
+    "title", [None, "", " ", "x" * 500, "🙂" * 500, "a\nb", "<script>", "null"]
+)
 def test_3_a_title_is_stored_as_given(api: Api, title: str | None) -> None:
     made = api.post("chat/sessions", title=title).json()
     assert made["title"] == title

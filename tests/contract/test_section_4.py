@@ -1,4 +1,4 @@
-"""Sections 4 and 7: requests, clarifications, confirmations, and the mock that makes them certain."""
+"""Sections 4 and 7: requests, clarifications, confirmations, and the mock that is certain."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 from databases import ChosenDatabases
 
-from .conftest import B, Api, Json, at_once, client_of, problem, refused
+from .conftest import Api, B, Json, at_once, client_of, problem, refused
 from .served import Served, served
 
 SUBMITTED = {
@@ -44,7 +45,8 @@ def outcome(made: Json, **expected: Any) -> Json:
     rest = {name: made[name] for name in SUBMITTED - {"request_id", "response"}}
     empty = {
         **dict.fromkeys(SUBMITTED - {"request_id", "response"}),
-        **{"confirmation_needed": False, "clarification_needed": False},
+        "confirmation_needed": False,
+        "clarification_needed": False,
     }
     assert rest == empty | expected
     return made
@@ -121,11 +123,15 @@ def test_4_a_failure_of_the_capabilitys_own_is_200_too(api: Api) -> None:
         ({"user_message": "m", "user_id": "x" * 256}, "string_too_long", ["body", "user_id"]),
         ({"user_message": "m", "session_id": "x" * 256}, "string_too_long", ["body", "session_id"]),
         ({"user_message": "m", "session_id": 5}, "string_type", ["body", "session_id"]),
-        ({"user_message": "m", "conversation_history": {}}, "list_type", ["body", "conversation_history"]),
+        (
+            {"user_message": "m", "conversation_history": {}},
+            "list_type",
+            ["body", "conversation_history"],
+        ),
         ({"user_message": "m", "context": []}, "dict_type", ["body", "context"]),
         ({"user_message": "m", "context": "x"}, "dict_type", ["body", "context"]),
     ],
-)  # fmt: skip
+)
 def test_4_a_request_that_does_not_validate_is_422(
     api: Api, body: Json, type: str, loc: list[str]
 ) -> None:
@@ -190,7 +196,7 @@ def test_4_the_request_id_of_another_user_is_free(api: Api, bob: Api) -> None:
 def test_4_a_session_that_the_caller_does_not_have_is_created(api: Api, bob: Api) -> None:
     theirs = bob.session("theirs")
     completed(api.submit("hello", session_id=theirs))
-    assert [each["content"] for each in api.messages(theirs)][0] == "hello"
+    assert api.messages(theirs)[0]["content"] == "hello"
     assert bob.messages(theirs) == []
     assert api.one(theirs)["title"] is None
     completed(api.submit("again", session_id=theirs))
@@ -200,7 +206,7 @@ def test_4_a_session_that_the_caller_does_not_have_is_created(api: Api, bob: Api
 def test_4_a_session_of_any_name_works_everywhere(api: Api) -> None:
     name = "a b'ü🙂%41?&#"
     completed(api.submit("hello", session_id=name))
-    path = f"{B}/sessions/{httpx.URL('http://x').copy_with(params={'q': name}).query.decode()[2:].replace('+', '%20')}"
+    path = f"{B}/sessions/{quote(name, safe='')}"
     assert api.get(path).json()["session_id"] == name
     assert len(api.get(f"{path}/messages").json()) == 2
     assert api.get(f"{path}/export").headers["content-disposition"].startswith("attachment; ")
@@ -326,7 +332,9 @@ def test_4_a_clarification_is_checked(api: Api, body: Json, type: str, name: str
 # Confirmations
 
 
-@pytest.mark.parametrize("word", ["yes", "y", "ok", "confirm", "approve", "true", " YES ", "Ok\n", "TRUE", "\tApprove"])
+@pytest.mark.parametrize(
+    "word", ["yes", "y", "ok", "confirm", "approve", "true", " YES ", "Ok\n", "TRUE", "\tApprove"]
+)
 def test_4_a_confirmation_is_approved(api: Api, word: str) -> None:
     asked = api.submit("/confirm")
     answer = confirm(api, asked["confirmation_id"], word)
@@ -337,7 +345,9 @@ def test_4_a_confirmation_is_approved(api: Api, word: str) -> None:
     assert api.messages(f"session_{api.user}")[-1]["content"] == made["response_text"]
 
 
-@pytest.mark.parametrize("word", ["no", "n", "cancel", "reject", "deny", "false", " NO ", "Deny\r\n", "FALSE", "Cancel"])
+@pytest.mark.parametrize(
+    "word", ["no", "n", "cancel", "reject", "deny", "false", " NO ", "Deny\r\n", "FALSE", "Cancel"]
+)
 def test_4_a_confirmation_is_declined(api: Api, word: str) -> None:
     sent = api.send("/confirm")
     made = completed(confirm(api, sent["confirmation_id"], word).json())
@@ -433,7 +443,7 @@ def test_4_the_status_of_what_runs_and_of_what_waits_in_line(
         if n == 2:
             assert server.gates.reached[gate].wait(60)
             found = api.status(gate)
-            while api.get(f"/api/v1/requests/{httpx.URL(behind)}/status").status_code == 404:
+            while api.get(f"/api/v1/requests/{quote(behind)}/status").status_code == 404:
                 time.sleep(0.01)
             states.append((found["state"], api.status(behind)["state"]))
             server.gates.opened[gate].set()
@@ -565,7 +575,9 @@ def test_7_commands_are_found_after_trimming(api: Api, space: str) -> None:
     assert api.send(f"{space}/fail{space}")["status"] == "failed"
 
 
-@pytest.mark.parametrize("text", ["hello", "say /fail", "x" * 9_000, "🙂", "a\nb", "/other", "fail"])
+@pytest.mark.parametrize(
+    "text", ["hello", "say /fail", "x" * 9_000, "🙂", "a\nb", "/other", "fail"]
+)
 def test_7_anything_else_is_completed_with_the_message_in_the_answer(api: Api, text: str) -> None:
     made = api.submit(text)
     assert made["status"] == "completed"

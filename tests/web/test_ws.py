@@ -21,7 +21,6 @@ from websockets.exceptions import InvalidStatus
 from mission_system import Caller
 from mission_system.core.node import Node
 from mission_system.core.settings import Settings
-from mission_system.web import event_manager
 from mission_system.web.app import create_app
 
 Json = dict[str, Any]
@@ -251,35 +250,6 @@ async def test_6_with_tokens_only_the_owner_is_told(tmp_path: Path) -> None:
             await server.post(path, body, Authorization=bearer)
             await hers.until("orchestrator.completed")
             await his.ping()  # whose answer would come after an event
-
-
-async def test_6_a_silent_client_is_pinged_and_then_dropped(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(event_manager, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(event_manager, "IDLE_SECONDS", 0.5)
-    async with listening(server) as socket:
-        assert await socket.text() == "ping"
-        assert await socket.closed() == 1001
-    await server.until_alone()
-
-
-async def test_6_a_client_that_lets_its_line_fill_up_is_dropped(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(event_manager, "MAX_WAITING", 0)
-    async with listening(server) as quick:
-        monkeypatch.setattr(event_manager, "MAX_WAITING", 1)
-        async with listening(server) as slow:
-            [client] = [
-                each
-                for each in server.app.state.event_manager._clients
-                if each._frames.maxsize == 1
-            ]
-            for _ in range(3):
-                client.put("ping")
-            assert await slow.closed() == 1013
-        await quick.ping()
 
 
 async def test_6_nobody_is_left_behind(server: Server) -> None:

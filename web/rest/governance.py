@@ -44,8 +44,9 @@ async def dashboard(call: Call[Dashboard, Nothing]) -> Response:
     summary = await call.node.tool_health.summary()
     accept = call.request.headers.get("accept", "")
     if JSON in accept and HTML not in accept:
-        return Response(_for_programs(call.node, summary).model_dump_json(), media_type=JSON)
-    headers = {"Content-Security-Policy": PAGE_POLICY}
+        body = _for_programs(call.node, summary).model_dump_json()
+        return Response(body, headers={"Vary": "Accept"}, media_type=JSON)
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
     return Response(page(summary), media_type=HTML, headers=headers)
 
 

@@ -43,7 +43,7 @@ def raised(kind: str, data: object = None) -> tuple[str, dict[str, Any]]:
 
 
 LIMIT = {"resource": "llm_calls", "used": 10, "limit": 10, "extend_by": 10}
-CLARIFICATION = {"clarification_question": "Sure?", "thread_id": "i1"}
+CLARIFICATION = {"clarification_question": "Sure?", "thread_id": "p1"}
 EXHAUSTED = {"resource": "llm_calls", "usage": 10, "quota": 10}
 OF_SESSION = {"session_id": "s1", "user_id": "ann", "timestamp": TIME}
 

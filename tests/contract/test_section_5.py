@@ -1,0 +1,258 @@
+"""Section 5: governance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+from databases import ChosenDatabases
+
+from .conftest import Api, Json, client_of, problem
+from .served import MEASURED, Served, served
+
+G = "/api/v1/governance"
+HEALTH = {
+    *("tool_name", "status", "success_rate", "avg_latency_ms", "total_calls", "recent_errors"),
+    *("issues", "recommendations", "checked_at"),
+}
+STATUSES = {"healthy", "degraded", "unhealthy", "unknown"}
+
+
+@pytest.fixture(scope="module")
+def governed(
+    tmp_path_factory: pytest.TempPathFactory, databases: ChosenDatabases
+) -> Iterator[Served]:
+    """A server whose tools nobody else calls."""
+    with served(tmp_path_factory.mktemp("governed")) as server:
+        yield server
+
+
+@pytest.fixture
+def api(governed: Served) -> Iterator[Api]:
+    with client_of(governed) as http:
+        yield Api(governed, http, "ann")
+
+
+def work(api: Api, name: str, good: int, bad: int = 0) -> None:
+    made = api.submit(f"{name} {good} {bad}", context={"capability": "worker"})
+    assert made["status"] == "completed", made
+
+
+def ts(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    assert moment.utcoffset() is not None
+    return moment
+
+
+def health_of(body: Json) -> Json:
+    assert set(body) == HEALTH
+    assert isinstance(body["tool_name"], str)
+    assert body["status"] in STATUSES
+    for name in ("success_rate", "avg_latency_ms"):
+        assert isinstance(body[name], float | int)
+    assert 0 <= body["success_rate"] <= 1
+    assert body["success_rate"] == round(body["success_rate"], 4)
+    assert body["avg_latency_ms"] == round(body["avg_latency_ms"], 2)
+    for name in ("total_calls", "recent_errors"):
+        assert type(body[name]) is int
+    for name in ("issues", "recommendations"):
+        assert all(isinstance(each, str) for each in body[name])
+    ts(body["checked_at"])
+    return body
+
+
+def tool(api: Api, name: str, **query: Any) -> Json:
+    answer = api.http.get(f"{G}/tools/{name}", params=query)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    return health_of(answer.json())
+
+
+def summary(api: Api) -> Json:
+    answer = api.http.get(f"{G}/health")
+    assert answer.status_code == 200
+    body: Json = answer.json()
+    assert set(body) == {
+        *("overall_status", "summary", "tools_needing_attention", "slow_executions", "checked_at")
+    }
+    assert set(body["summary"]) == STATUSES
+    assert all(type(number) is int for number in body["summary"].values())
+    assert body["overall_status"] in STATUSES
+    for each in body["tools_needing_attention"]:
+        assert health_of(each)["status"] != "healthy"
+    assert len(body["slow_executions"]) <= 10
+    for each in body["slow_executions"]:
+        assert set(each) == {"tool_name", "execution_time_ms", "recorded_at"}
+    ts(body["checked_at"])
+    return body
+
+
+def test_5_tools_that_never_ran_are_unknown_and_need_attention(api: Api) -> None:
+    body = summary(api)
+    needing = {each["tool_name"] for each in body["tools_needing_attention"]}
+    names = {spec.name for spec in api.server.plugin.runtime.tool_registry}
+    assert {spec.name for spec in MEASURED} < names
+    assert needing == names
+    assert body["overall_status"] == "unknown"
+    assert body["summary"] == {"healthy": 0, "degraded": 0, "unhealthy": 0, "unknown": len(names)}
+    assert body["slow_executions"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "rate", "status"),
+    [
+        ("measured_0", 4, 0, 1.0, "unknown"),
+        ("measured_1", 1, 3, 0.25, "unknown"),
+        ("measured_2", 5, 0, 1.0, "healthy"),
+        ("measured_3", 19, 1, 0.95, "healthy"),
+        ("measured_4", 18, 2, 0.9, "degraded"),
+        ("measured_5", 4, 1, 0.8, "degraded"),
+        ("measured_6", 11, 3, 0.7857, "unhealthy"),
+        ("measured_7", 1, 4, 0.2, "unhealthy"),
+    ],
+)
+def test_5_a_tool_is_judged_by_its_calls(
+    api: Api, name: str, good: int, bad: int, rate: float, status: str
+) -> None:
+    work(api, name, good, bad)
+    found = tool(api, name)
+    assert (found["tool_name"], found["status"]) == (name, status)
+    assert (found["total_calls"], found["recent_errors"]) == (good + bad, bad)
+    assert found["success_rate"] == rate
+    assert 0 <= found["avg_latency_ms"] < 2000
+    assert bool(found["issues"]) is (status != "healthy")
+
+
+def test_5_each_tool_is_counted_once_and_the_worst_is_the_overall_status(api: Api) -> None:
+    work(api, "measured_8", 5)
+    work(api, "measured_9", 1, 4)
+    body = summary(api)
+    assert body["overall_status"] == "unhealthy"
+    needing = {each["tool_name"]: each["status"] for each in body["tools_needing_attention"]}
+    assert needing["measured_9"] == "unhealthy"
+    assert "measured_8" not in needing
+    names = [spec.name for spec in api.server.plugin.runtime.tool_registry]
+    assert sum(body["summary"].values()) == len(names)
+    assert body["summary"]["healthy"] == len(names) - len(needing)
+
+
+@pytest.mark.parametrize(
+    "name", ["nobody", "x" * 5000, "%00", "%22%3E%3Cscript%3E", "ü", "%ff", " ", "look_up%00"]
+)
+def test_5_a_tool_nobody_knows_is_200_and_unknown(api: Api, name: str) -> None:
+    found = tool(api, name)
+    assert (found["status"], found["total_calls"], found["recent_errors"]) == ("unknown", 0, 0)
+    assert found["issues"]
+
+
+@pytest.mark.parametrize(
+    ("value", "type"),
+    [
+        ("0", "greater_than_equal"),
+        ("-1", "greater_than_equal"),
+        ("8761", "less_than_equal"),
+        ("9" * 30, "less_than_equal"),
+        ("x", "int_parsing"),
+        ("", "int_parsing"),
+        ("1.5", "int_parsing"),
+    ],
+)
+def test_5_the_window_is_checked(api: Api, value: str, type: str) -> None:
+    answer = api.http.get(f"{G}/tools/measured_1?period_hours={value}")
+    assert problem(answer) == (type, ["query", "period_hours"])
+    for hours in (1, 8760):
+        tool(api, "measured_1", period_hours=hours)
+
+
+def page(api: Api, accept: str | None = "text/html", query: str = "") -> httpx.Response:
+    headers = {} if accept is None else {"Accept": accept}
+    answer = api.http.get(f"{G}/dashboard{query}", headers=headers)
+    assert answer.status_code == 200
+    return answer
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        None,
+        "*/*",
+        "text/html",
+        "text/html,application/xhtml+xml,application/json;q=0.9",
+        "image/png",
+        "",
+    ],
+)
+def test_5_the_dashboard_is_a_page_for_people(api: Api, accept: str | None) -> None:
+    answer = page(api, accept)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.text.lstrip().lower().startswith("<!doctype html>")
+
+
+def test_5_the_page_shows_what_is_agreed(api: Api) -> None:
+    work(api, "measured_2", 5)
+    text = page(api).text
+    body = summary(api)
+    assert "Governance Dashboard" in text
+    assert f"System Status: {body['overall_status'].upper()}" in text
+    for number in body["summary"].values():
+        assert str(number) in text
+    assert "Memory Layer Status" in text
+    for layer in range(1, 8):
+        assert f"L{layer}" in text
+    assert "Circuit Breaker" in text
+    assert "ENABLED" in text or "DISABLED" in text
+    for spec in api.server.plugin.runtime.tool_registry:
+        assert spec.name in text
+    assert "onstitutional" in text
+    assert "lignment" in text
+    assert "slow" in text.lower()
+
+
+def test_5_the_page_needs_no_scripts_of_others_and_escapes_values(api: Api) -> None:
+    for query in (
+        "",
+        "?user_id=%3Cscript%3Ealert(1)%3C/script%3E",
+        "?user_id=" + "x" * 5000,
+        "?user_id=",
+    ):
+        answer = page(api, query=query)
+        for foreign in ("http://", "https://", "<script>alert", "<b>fail</b>"):
+            assert foreign not in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_5_programs_get_the_dashboard_as_json(api: Api) -> None:
+    for accept in (
+        "application/json",
+        "application/json;q=0.5, */*;q=0.1",
+        "text/plain, application/json",
+    ):
+        answer = page(api, accept)
+        assert answer.headers["content-type"] == "application/json"
+        body = answer.json()
+        assert set(body) == {"tools", "agents", "memory_layers", "config"}
+    for each in body["tools"]:
+        assert set(each) == {
+            *("tool_name", "status", "success_rate", "avg_latency_ms", "circuit_state"),
+            "last_used",
+        }
+        assert each["status"] in STATUSES
+    for each in body["agents"]:
+        assert set(each) == {"name", "description", "status", "layer"}
+    for each in body["memory_layers"]:
+        assert set(each) == {"name", "description", "status", "backend"}
+    names = [each["name"] for each in body["memory_layers"]]
+    assert [name[:2] for name in names] == [f"L{layer}" for layer in range(1, 8)]
+    assert set(body["config"]) == {"llm_provider", "database_backend", "log_level"}
+    assert body["config"]["llm_provider"] == "mock"
+    tools = {each["tool_name"]: each for each in body["tools"]}
+    assert tools["look_up"]["last_used"] is None
+    ts(tools["measured_2"]["last_used"])
+
+
+def test_5_the_dashboard_varies_with_what_is_accepted(api: Api) -> None:
+    for accept in ("text/html", "application/json"):
+        assert "accept" in page(api, accept).headers["vary"].lower()
