@@ -20,6 +20,7 @@ from .events.service import EventService
 from .events.system import SystemStream
 from .health.checker import make_checker
 from .identity import SYSTEM
+from .llm.factory import LLMFactory
 from .memory.layers import MemoryLayers
 from .memory.working import WorkingMemory
 from .runtime import MissionRuntime
@@ -108,6 +109,8 @@ class Node:
     async def _close(self) -> None:
         await self._hub.stop()
         self.runtime.threads.close()
+        if isinstance(factory := self.runtime.llm_provider_factory, LLMFactory):
+            await factory.close()
         await self.database.close()
 
     async def __aenter__(self) -> Node:

@@ -45,11 +45,7 @@ class MissionRuntime:
     breakers: Breakers = field(kw_only=True, default_factory=Breakers)
 
     def llm(self, role: str) -> LLMProvider:
-        """The provider that plays this role (`writer`, `planner`, ...).
-
-        Raises:
-            LLMError: the configured provider is unknown or unusable.
-        """
+        """What plays this role (`writer`, `planner`, ...)."""
         if self.mock_provider is not None:
             return self.mock_provider
         if self.llm_provider_factory is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .llm.roles import RoleSettings
 from .prompts import PromptOverrides
 from .tools.breaker import BreakerPolicy
 from .tower.policy import ToolRules
@@ -79,6 +81,33 @@ class Settings(BaseSettings):
         description="Calls of an LLM for one reply, while it is unavailable or limits its rate.",
     )
     llm_provider: str = Field(default="mock", description="Provider of LLM replies.")
+    llm_model: str | None = Field(
+        default=None, description="Model that it is asked for; none: the provider's own choice."
+    )
+    llm_roles: Mapping[str, RoleSettings] = Field(
+        default={},
+        description="By role: `provider`, `model`, `temperature`, `top_p`, `seed`, `stop`,"
+        " `timeout_seconds`, and `fallbacks`, a list of the same; `default` is every other role."
+        " JSON in the environment.",
+    )
+    llm_concurrency: int = Field(
+        default=16, ge=1, le=10_000, description="Calls of one LLM provider at once; more wait."
+    )
+    llm_concurrency_of: Mapping[str, Annotated[int, Field(ge=1, le=10_000)]] = Field(
+        default={}, description="The same, by provider. JSON in the environment."
+    )
+    llm_timeout_seconds: float = Field(
+        default=120, gt=0, le=3600, description="Longest call of an LLM provider."
+    )
+    llm_breaker_failures: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Failures in a row after which an LLM provider is left alone.",
+    )
+    llm_breaker_seconds: float = Field(
+        default=30, gt=0, le=3600, description="For how long; then one call tries."
+    )
     running_slots: int = Field(
         default=64, ge=1, le=10_000, description="Processes running at once."
     )

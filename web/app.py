@@ -17,6 +17,7 @@ from .. import schema
 from ..core.capabilities import CapabilityRegistry
 from ..core.errors import MissionError
 from ..core.llm.factory import LLMFactory
+from ..core.llm.roles import providers_in_use
 from ..core.node import Node
 from ..core.runtime import MissionRuntime, create_mission_runtime
 from ..core.settings import Settings
@@ -77,7 +78,7 @@ def _runtime(settings: Settings, host: PluginHost) -> MissionRuntime:
     runtime = create_mission_runtime(
         host.tools,
         settings=settings,
-        use_mock=settings.llm_provider == "mock",
+        use_mock=settings.llm_provider == "mock" and not settings.llm_roles,
         config_registry=host.configs,
         prompts=host.prompts,
     )
@@ -94,12 +95,17 @@ def _runtime(settings: Settings, host: PluginHost) -> MissionRuntime:
 def _warn_of_unknown_names(runtime: MissionRuntime, capabilities: CapabilityRegistry) -> None:
     """Say at the start what each request would run into; what needs neither name is served."""
     settings, factory = runtime.settings, runtime.llm_provider_factory
-    if isinstance(factory, LLMFactory) and settings.llm_provider not in factory:
-        log.warning(
-            "settings.unknown_llm_provider",
-            provider=settings.llm_provider,
-            fix=f"set MISSION_LLM_PROVIDER to one of: {', '.join(factory)}",
-        )
+    if isinstance(factory, LLMFactory):
+        for role, providers in providers_in_use(settings).items():
+            for provider in providers:
+                if provider not in factory:
+                    log.warning(
+                        "settings.unknown_llm_provider",
+                        provider=provider,
+                        role=role,
+                        fix="in MISSION_LLM_PROVIDER and MISSION_LLM_ROLES name one of:"
+                        f" {', '.join(factory)}",
+                    )
     for problem in runtime.prompts.problems():
         log.warning("settings.unusable_prompt", problem=problem, fix="correct MISSION_PROMPTS")
     names = [spec.name for spec in capabilities]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import structlog
 
 from ..errors import MissionError
 from ..llm.factory import LLMFactory
+from ..llm.roles import DEFAULT_ROLE, providers_in_use
 from ..version import __version__
 from .database import Database, database_check
 from .models import models_check
@@ -85,9 +86,15 @@ def make_checker(runtime: MissionRuntime, database: Database) -> HealthChecker:
         __version__,
         {
             "database": database_check(database),
-            "models": models_check(runtime.settings.llm_provider, served),
+            "models": models_check(_uses(runtime), served),
         },
     )
+
+
+def _uses(runtime: MissionRuntime) -> Mapping[str, Sequence[str]]:
+    if runtime.mock_provider is not None:
+        return {DEFAULT_ROLE: (runtime.provider_name,)}
+    return providers_in_use(runtime.settings)
 
 
 def _down(message: str) -> ComponentHealth:

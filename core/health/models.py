@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -12,59 +12,72 @@ from urllib.request import ProxyHandler, build_opener
 
 import orjson
 
+from ..llm.credentials import REQUIRED, Credentials
 from .result import ComponentHealth, ComponentStatus
 
 # Less than what the checker gives a check, so that the thread ends before its caller gives up.
 LLAMASERVER_SECONDS = 4.0
-LLAMASERVER_HOST = "http://127.0.0.1:8080"
 ANSWER_LIMIT = 64 * 1024
 
-REQUIRED = {
-    "openai": ("OPENAI_API_KEY",),
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "azure": ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_DEPLOYMENT"),
-    "llamacpp": ("LLAMACPP_MODEL_PATH",),
-}
-"""The environment variables that a provider cannot work without."""
-
-BUILT_IN = (*REQUIRED, "llamaserver")
+SEVERITY = (ComponentStatus.UP, ComponentStatus.DEGRADED, ComponentStatus.DOWN)
 
 
 def models_check(
-    provider: str,
+    uses: Mapping[str, Sequence[str]],
     served: Callable[[str], bool],
-    environ: Mapping[str, str] = os.environ,
+    credentials: Callable[[], Credentials] = Credentials,
 ) -> Callable[[], Awaitable[ComponentHealth]]:
-    """Whether `provider` can be asked. `served` says whether anything here makes that provider.
+    """Whether models can be asked. `uses` names each role's providers, the first choice first.
 
-    A built-in provider is down while something it needs is missing. One that a plugin made is up.
-    A name that nobody knows is degraded: everything else still works.
+    `served` says whether anything here makes a provider. A built-in one is down while something it
+    needs is missing; one that a plugin made is up; a name that nobody knows is degraded:
+    everything else still works. A role is degraded while only some of its providers are up, and
+    down while none is; the worst role counts.
     """
+    known = cache(credentials)
 
     async def check() -> ComponentHealth:
-        if provider == "mock":
-            return _up()
-        if provider not in BUILT_IN:
-            return _up() if served(provider) else _unknown(provider)
-        missing = [name for name in REQUIRED.get(provider, ()) if not environ.get(name)]
-        if missing:
-            return _down(f"{provider} needs {', '.join(missing)} to be set")
-        if not served(provider):
-            return _down(f"nothing installed here makes the provider '{provider}'")
-        look = {"llamacpp": _llamacpp, "llamaserver": _llamaserver}.get(provider)
-        return await asyncio.to_thread(look, environ) if look else _up()
+        names = tuple(dict.fromkeys(name for chain in uses.values() for name in chain))
+        found = await asyncio.gather(*(_provider(name, served, known) for name in names))
+        health = dict(zip(names, found, strict=True))
+        roles = [_role([health[name] for name in chain]) for chain in uses.values()]
+        return max(roles, key=lambda role: SEVERITY.index(role.status))
 
     return check
 
 
-def _llamacpp(environ: Mapping[str, str]) -> ComponentHealth:
-    if Path(environ["LLAMACPP_MODEL_PATH"]).is_file():
+def _role(chain: Sequence[ComponentHealth]) -> ComponentHealth:
+    ailing = [health for health in chain if health.status != ComponentStatus.UP]
+    if not ailing:
+        return chain[0]
+    if len(ailing) == len(chain):
+        return min(ailing, key=lambda health: SEVERITY.index(health.status))
+    return ComponentHealth(status=ComponentStatus.DEGRADED, message=ailing[0].message)
+
+
+async def _provider(
+    name: str, served: Callable[[str], bool], credentials: Callable[[], Credentials]
+) -> ComponentHealth:
+    if name == "mock":
+        return _up()
+    if name not in REQUIRED:
+        return _up() if served(name) else _unknown(name)
+    if missing := credentials().missing(name):
+        return _down(f"{name} needs {', '.join(missing)} to be set")
+    if not served(name):
+        return _down(f"nothing installed here makes the provider '{name}'")
+    look = {"llamacpp": _llamacpp, "llamaserver": _llamaserver}.get(name)
+    return await asyncio.to_thread(look, credentials()) if look else _up()
+
+
+def _llamacpp(credentials: Credentials) -> ComponentHealth:
+    if Path(credentials.llamacpp_model_path or "").is_file():
         return _up()
     return _down("LLAMACPP_MODEL_PATH names no file")
 
 
-def _llamaserver(environ: Mapping[str, str]) -> ComponentHealth:
-    url = environ.get("LLAMASERVER_HOST", LLAMASERVER_HOST)
+def _llamaserver(credentials: Credentials) -> ComponentHealth:
+    url = credentials.llamaserver_host
     if not url.startswith(("http://", "https://")):
         return _down("LLAMASERVER_HOST is no http:// or https:// address")
     opener = build_opener(ProxyHandler({}))  # a proxy for the internet does not know this machine

@@ -1,40 +1,52 @@
-"""Chooses and makes the LLM provider that the settings name."""
+"""Chooses and makes the LLM providers that the settings name."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 import structlog
 
 from ..errors import LLMError, MissionError
 from ..settings import Settings
+from .breaker import Breaker
+from .guard import GuardedProvider
 from .mock import MockProvider
-from .provider import LLMProvider
+from .provider import ClosingProvider, LLMProvider
+from .roles import LLMTarget, targets_of
+from .route import Route
 
 ProviderMaker = Callable[[Settings], LLMProvider]
+CLOSE_SECONDS = 10.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class LLMFactory:
-    """An `LLMProviderFactory` over the providers that are registered. `mock` always is."""
+    """An `LLMProviderFactory` over the providers that are registered. `mock` always is.
+
+    Roles that share a provider share its limits and its breaker.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._makers: dict[str, ProviderMaker] = {}
         self._owners: dict[str, str] = {}
-        self._made: dict[str, LLMProvider] = {}
+        self._guarded: dict[str, GuardedProvider] = {}
+        self._routes: dict[tuple[LLMTarget, ...], Route] = {}
+        self._roles: dict[str, Route] = {}
         self.register("mock", lambda _: MockProvider(), owner="the mission-system package")
 
     def register(self, name: str, make: ProviderMaker, *, owner: str | None = None) -> None:
-        """Offer a provider; `make` is called when it is first used, and then kept.
+        """Offer a provider; `make` is called when it is first used, and what it gives is kept.
 
         `owner` says in messages whose it is, such as `acme-llm 1.2`.
 
         Raises:
             ValueError: the name is taken; the message names both.
         """
-        owner = owner or f"{make.__module__}.{getattr(make, '__qualname__', repr(make))}"
+        function = getattr(make, "func", make)  # of a partial
+        owner = owner or f"{function.__module__}.{getattr(function, '__qualname__', function)}"
         if name in self._makers:
             raise ValueError(
                 f"LLM provider '{name}' is registered twice: by {self._owners[name]} and by "
@@ -52,24 +64,45 @@ class LLMFactory:
         return iter(sorted(self._makers))
 
     def __call__(self, role: str) -> LLMProvider:
-        """The provider for a role: today the same one for all, named by `settings.llm_provider`.
+        """What asks the providers of a role, as `llm_roles` and `llm_provider` name them.
 
-        Raises:
-            LLMError: kind `unavailable`: no provider has that name, or making it failed.
+        Its calls raise LLMError, kind `unavailable`, where a provider is unknown or cannot be made.
         """
-        name = self._settings.llm_provider
-        if name not in self._made:
-            self._made[name] = self._make(name, role)
-        return self._made[name]
+        if role not in self._roles:
+            targets = targets_of(self._settings, role)
+            if targets not in self._routes:
+                timeout = self._settings.llm_timeout_seconds
+                self._routes[targets] = Route(targets, self._find, timeout)
+            self._roles[role] = self._routes[targets]
+        return self._roles[role]
 
-    def _make(self, name: str, role: str) -> LLMProvider:
-        if name not in self._makers:
-            choices = ", ".join(self)
-            raise LLMError(
-                "unavailable",
-                f"no LLM provider '{name}' (asked for role '{role}'); set MISSION_LLM_PROVIDER to "
-                f"one of: {choices}",
-            )
+    async def close(self) -> None:
+        """Close every provider that was made. One that fails to is logged."""
+        for guarded in self._guarded.values():
+            if isinstance(provider := guarded.provider, ClosingProvider):
+                try:
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await provider.close()
+                except Exception:
+                    _log.error("llm.provider_not_closed", provider=guarded.name, exc_info=True)
+        self._guarded.clear()
+
+    def _find(self, name: str) -> LLMProvider:
+        if name not in self._guarded:
+            if name not in self._makers:
+                choices = ", ".join(self)
+                raise LLMError(
+                    "unavailable",
+                    f"no LLM provider '{name}'; in MISSION_LLM_PROVIDER and MISSION_LLM_ROLES name"
+                    f" one of: {choices}",
+                )
+            settings = self._settings
+            breaker = Breaker(name, settings.llm_breaker_failures, settings.llm_breaker_seconds)
+            at_once = settings.llm_concurrency_of.get(name, settings.llm_concurrency)
+            self._guarded[name] = GuardedProvider(name, lambda: self._make(name), at_once, breaker)
+        return self._guarded[name]
+
+    def _make(self, name: str) -> LLMProvider:
         try:
             return self._makers[name](self._settings)
         except MissionError:

@@ -19,7 +19,7 @@ from .usage import tokens_today
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English; providers count exactly, afterwards
 LONGEST_TOKENS = 16  # characters to a token that no real reply has on average
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 3600.0  # of a provider that the settings do not bound
 LONGEST_PAUSE = 30.0  # seconds before another try; a provider that asks for more gets none
 
 
@@ -63,6 +63,8 @@ class LLM:
                 used = await tokens_today(run.persistence, run.owner.user_id)
                 run.meter.check_day(used, limit)
 
+        broke_off: set[str] = set()
+
         async def call(key: str, attempt: int) -> Done:
             request = LLMRequest(
                 messages,
@@ -70,6 +72,7 @@ class LLM:
                 max_output_tokens=run.meter.quota.max_output_tokens,
                 timeout=TIMEOUT_SECONDS,
                 idempotency_key=f"{run.owner.pid}:{key}",
+                avoid=frozenset(broke_off),
             )
             self._begin(key, attempt)
             try:
@@ -80,6 +83,10 @@ class LLM:
                 raise LLMError(
                     "unavailable", f"no reply from the model within {TIMEOUT_SECONDS:g} seconds"
                 ) from None
+            except LLMError as error:
+                if error.provider is not None:
+                    broke_off.add(error.provider)
+                raise
             return Done(text, usage.tokens_in, usage.tokens_out)
 
         def tell(record: Record) -> NewEvent:

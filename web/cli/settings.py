@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 JSON_FORMS = {
     "MISSION_QUOTA": "a JSON object; write one such as '{\"max_llm_calls\": 5}', or set each part"
     " by itself, such as MISSION_QUOTA__MAX_LLM_CALLS=5",
+    "MISSION_LLM_ROLES": "a JSON object; write one such as"
+    ' \'{"writer": {"provider": "openai", "model": "gpt-6-luna"}}\'',
+    "MISSION_LLM_CONCURRENCY_OF": "a JSON object; write one such as '{\"openai\": 4}'",
     "MISSION_PROMPTS": "a JSON object; write one such as '{\"writer\": 2}'",
     "MISSION_TOOL_POLICY": "a JSON list; write one such as"
     ' \'[{"tool": "send_mail", "decision": "deny"}]\'',

@@ -6,9 +6,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from mission_system.core.health.models import models_check
 from mission_system.core.health.result import ComponentHealth
+from mission_system.core.llm.credentials import Credentials
 
 AZURE = {
     "AZURE_OPENAI_ENDPOINT": "https://example.test",
@@ -18,7 +20,8 @@ AZURE = {
 
 
 async def check(provider: str, environ: dict[str, str], served: bool = True) -> ComponentHealth:
-    return await models_check(provider, lambda _: served, environ)()
+    credentials = Credentials.model_validate({k.lower(): v for k, v in environ.items()})
+    return await models_check({"default": [provider]}, lambda _: served, lambda: credentials)()
 
 
 @contextmanager
@@ -111,3 +114,22 @@ async def test_a_llama_server_is_asked_for_its_health(
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "file:///etc/passwd", "nonsense"])
 async def test_a_llama_server_that_is_not_there_is_down(url: str) -> None:
     assert (await check("llamaserver", {"LLAMASERVER_HOST": url})).status == "down"
+
+
+@pytest.mark.parametrize(
+    ("uses", "expected", "says"),
+    [
+        ({"default": ["mock"], "writer": ["openai"]}, "up", None),
+        ({"default": ["mock"], "writer": ["openai", "anthropic"]}, "degraded", "ANTHROPIC_API_KEY"),
+        ({"default": ["anthropic", "openai"]}, "degraded", "ANTHROPIC_API_KEY"),
+        ({"default": ["openai"], "writer": ["anthropic", "azure"]}, "down", "ANTHROPIC_API_KEY"),
+        ({"default": ["anthropic", "acme"]}, "degraded", "unknown provider"),
+    ],
+)
+async def test_the_worst_role_counts_and_a_fallback_keeps_one_from_being_down(
+    uses: dict[str, list[str]], expected: str, says: str | None
+) -> None:
+    credentials = Credentials(openai_api_key=SecretStr("k"))
+    health = await models_check(uses, lambda name: name != "acme", lambda: credentials)()
+    assert health.status == expected
+    assert (says or "") in (health.message or "")

@@ -5,7 +5,7 @@ import pytest
 from mission_system.core.errors import LLMError
 from mission_system.core.llm.factory import LLMFactory
 from mission_system.core.llm.mock import MockProvider
-from mission_system.core.llm.provider import LLMProvider
+from mission_system.core.llm.provider import LLMMessage, LLMProvider, LLMRequest
 from mission_system.core.settings import Settings
 
 
@@ -14,18 +14,23 @@ def settings(provider: str) -> Settings:
 
 
 def make_canned(given: Settings) -> LLMProvider:
-    return MockProvider(script=[given.llm_provider])
+    return MockProvider(script=[given.llm_provider] * 2)
 
 
 def make_other(given: Settings) -> LLMProvider:
     return MockProvider()
 
 
-def test_mock_is_there_without_registering() -> None:
-    assert isinstance(LLMFactory(settings("mock"))("default"), MockProvider)
+ASKED = LLMRequest((LLMMessage("user", "hi"),))
 
 
-def test_the_named_provider_is_made_once_from_the_settings() -> None:
+async def test_mock_is_there_without_registering() -> None:
+    factory = LLMFactory(settings("mock"))
+    assert factory("default").name == "mock"
+    assert (await factory("default").complete(ASKED)).text == "You said: hi"
+
+
+async def test_the_named_provider_is_made_once_from_the_settings() -> None:
     asked: list[Settings] = []
 
     def make(given: Settings) -> LLMProvider:
@@ -37,6 +42,9 @@ def test_the_named_provider_is_made_once_from_the_settings() -> None:
     factory.register("canned", make)
     assert asked == []
     assert factory("writer") is factory("planner")
+    assert asked == []
+    for role in ("writer", "planner"):
+        assert (await factory(role).complete(ASKED)).text == "canned"
     assert asked == [chosen]
 
 
@@ -48,13 +56,13 @@ def test_what_is_registered_can_be_asked() -> None:
     assert "gpt" not in factory
 
 
-def test_an_unknown_provider_is_refused_with_choices_and_setting() -> None:
+async def test_an_unknown_provider_is_refused_with_choices_and_setting() -> None:
     factory = LLMFactory(settings("gpt"))
     factory.register("canned", make_canned)
     with pytest.raises(
-        LLMError, match=r"'gpt'.*MISSION_LLM_PROVIDER to one of: canned, mock"
+        LLMError, match=r"'gpt'.*MISSION_LLM_PROVIDER.*one of: canned, mock"
     ) as caught:
-        factory("default")
+        await factory("default").complete(ASKED)
     assert caught.value.kind == "unavailable"
 
 
@@ -67,7 +75,7 @@ def test_a_clash_names_both_owners() -> None:
         factory.register("mock", make_other)
 
 
-def test_a_provider_that_cannot_be_made_is_unavailable_and_tried_again() -> None:
+async def test_a_provider_that_cannot_be_made_is_unavailable_and_tried_again() -> None:
     attempts: list[str] = []
 
     def make(given: Settings) -> LLMProvider:
@@ -79,18 +87,18 @@ def test_a_provider_that_cannot_be_made_is_unavailable_and_tried_again() -> None
     factory = LLMFactory(settings("canned"))
     factory.register("canned", make, owner="acme-llm 1.0")
     with pytest.raises(LLMError, match=r"'canned' of acme-llm 1\.0 .*\(ImportError\)") as caught:
-        factory("default")
+        await factory("default").complete(ASKED)
     assert caught.value.kind == "unavailable"
     assert "secret-key" not in caught.value.message
-    assert factory("default").name == "mock"
+    assert (await factory("default").complete(ASKED)).text == "canned"
 
 
-def test_a_makers_own_llm_error_is_kept() -> None:
+async def test_a_makers_own_llm_error_is_kept() -> None:
     def make(given: Settings) -> LLMProvider:
         raise LLMError("auth", "set OPENAI_API_KEY")
 
     factory = LLMFactory(settings("canned"))
     factory.register("canned", make)
     with pytest.raises(LLMError, match="set OPENAI_API_KEY") as caught:
-        factory("default")
+        await factory("default").complete(ASKED)
     assert caught.value.kind == "auth"

@@ -163,10 +163,10 @@ async def test_a_file_that_is_no_model_is_unavailable(tmp_path: Path) -> None:
 
 async def test_llamaserver_is_ready_until_it_stops(model: Path) -> None:
     server = serve(model)
-    environ = {"LLAMASERVER_HOST": server.listening_address}
-    check = models_check("llamaserver", lambda _: True, environ)
+    credentials = Credentials(llamaserver_host=server.listening_address)
+    check = models_check({"default": ["llamaserver"]}, lambda _: True, lambda: credentials)
     assert (await check()).status == "up"
-    provider = load_llamaserver(Credentials(llamaserver_host=server.listening_address))
+    provider = load_llamaserver(credentials)
     del server
     gc.collect()
     assert (await check()).status == "down"

@@ -1,0 +1,75 @@
+"""Keeps calls away from a provider that fails, or that has asked to be left alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..errors import LLMError
+
+
+class Breaker:
+    """Opens after `failures` in a row, for `seconds`; then one call may try.
+
+    If that one succeeds, all may call again; if not, it stays open for as long again. A provider
+    that limits its rate is left alone for as long as it says.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        failures: int,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._most = failures
+        self._seconds = seconds
+        self._clock = clock
+        self._failed = 0
+        self._open_until = 0.0
+        self._limited_until = 0.0
+        self._trying = False
+
+    def check(self) -> None:
+        """Refuse a call that may not be made now.
+
+        Raises:
+            LLMError: `rate_limited` or `unavailable`, with the time to wait.
+        """
+        now = self._clock()
+        if (wait := self._limited_until - now) > 0:
+            text = f"{self._name} limits the rate of calls"
+            raise LLMError("rate_limited", text, wait, self._name)
+        if self._failed < self._most:
+            return
+        wait = self._open_until - now
+        if wait > 0 or self._trying:
+            text = f"{self._name} has failed {self._failed} times in a row, and is left alone"
+            raise LLMError("unavailable", text, max(wait, 1.0), self._name)
+
+    def begin(self) -> None:
+        """`check`, for a call that is made now; `succeed`, `fail` or `leave` ends it."""
+        self.check()
+        self._trying = self._failed >= self._most
+
+    def succeed(self) -> None:
+        self._failed = 0
+        self._trying = False
+
+    def fail(self, error: LLMError) -> None:
+        """Only `unavailable` counts: whoever refuses or limits is there."""
+        if error.kind != "unavailable":
+            self.succeed()
+            if error.kind == "rate_limited" and error.retry_after:
+                until = self._clock() + error.retry_after
+                self._limited_until = max(self._limited_until, until)
+            return
+        self._trying = False
+        self._failed += 1
+        if self._failed >= self._most:
+            self._open_until = self._clock() + self._seconds
+
+    def leave(self) -> None:
+        """The caller has gone before the end: that says nothing."""
+        self._trying = False

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+from mission_system.core.errors import LLMError
+from mission_system.core.llm.breaker import Breaker
+
+DOWN = LLMError("unavailable", "down")
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def failing(breaker: Breaker, times: int = 1) -> None:
+    for _ in range(times):
+        breaker.begin()
+        breaker.fail(DOWN)
+
+
+def refusal(breaker: Breaker) -> LLMError:
+    with pytest.raises(LLMError) as caught:
+        breaker.check()
+    return caught.value
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker("acme", 3, 30, clock)
+
+
+def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
+    failing(breaker, 2)
+    breaker.begin()
+    breaker.succeed()
+    failing(breaker, 2)
+    breaker.check()
+    failing(breaker)
+    error = refusal(breaker)
+    assert (error.kind, error.retry_after) == ("unavailable", 30)
+    assert "'acme'" in error.message or "acme has failed 3 times" in error.message
+
+
+def test_one_call_tries_when_its_time_is_over_and_lets_the_others_in(
+    breaker: Breaker, clock: Clock
+) -> None:
+    failing(breaker, 3)
+    clock.now += 30
+    breaker.begin()
+    refusal(breaker)
+    breaker.succeed()
+    breaker.check()
+
+
+def test_it_stays_open_when_the_one_that_tries_fails(breaker: Breaker, clock: Clock) -> None:
+    failing(breaker, 3)
+    clock.now += 30
+    failing(breaker)
+    assert refusal(breaker).retry_after == 30
+
+
+def test_one_that_tries_and_leaves_makes_room_for_another(breaker: Breaker, clock: Clock) -> None:
+    failing(breaker, 3)
+    clock.now += 30
+    breaker.begin()
+    breaker.leave()
+    breaker.check()
+
+
+def test_a_provider_that_limits_its_rate_is_left_alone_as_long_as_it_says(
+    breaker: Breaker, clock: Clock
+) -> None:
+    breaker.begin()
+    breaker.fail(LLMError("rate_limited", "slow down", 7))
+    clock.now += 2
+    error = refusal(breaker)
+    assert (error.kind, error.retry_after) == ("rate_limited", 5)
+    clock.now += 5
+    breaker.check()
+
+
+def test_other_failures_show_that_it_is_there(breaker: Breaker) -> None:
+    failing(breaker, 2)
+    breaker.begin()
+    breaker.fail(LLMError("invalid", "no such model"))
+    failing(breaker, 2)
+    breaker.check()

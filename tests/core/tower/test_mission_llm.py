@@ -1,0 +1,140 @@
+"""Missions and real clients of models: retries, fallbacks and breaking off, through the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from vendors import OPENAI_ERRORS, TOKENS, Answer, Vendor, serving
+
+from mission_system.core.llm.factory import LLMFactory
+from mission_system.core.node import Node
+from mission_system.core.tower.mission import Mission
+from mission_system.plugins.builtin import models
+
+FALLBACK = {"default": {"fallbacks": [{"provider": "anthropic", "model": "claude"}]}}
+
+
+@pytest.fixture
+def openai() -> Iterator[Vendor]:
+    with serving(Vendor()) as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def anthropic() -> Iterator[Vendor]:
+    with serving(Vendor()) as vendor:
+        vendor.script = [Answer("From the other one.")]
+        yield vendor
+
+
+@pytest.fixture
+def use_vendors(
+    openai: Vendor, anthropic: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Node], None]:
+    for name, vendor, path in (("OPENAI", openai, "/v1"), ("ANTHROPIC", anthropic, "")):
+        monkeypatch.setenv(f"{name}_API_KEY", "sk-s3cret")
+        monkeypatch.setenv(f"{name}_BASE_URL", vendor.url + path)
+
+    def use(node: Node) -> None:
+        factory = LLMFactory(node.runtime.settings)
+        for name, make in models.register_llm_providers().items():
+            factory.register(name, make)
+        object.__setattr__(node.runtime, "mock_provider", None)
+        object.__setattr__(node.runtime, "llm_provider_factory", factory)
+
+    return use
+
+
+@pytest.fixture
+def run(start_node, send, use_vendors: Callable[[Node], None]) -> Callable[..., Any]:
+    async def run(streamed: bool = True, **settings: Any) -> tuple[Node, Any]:
+        async def work(mission: Mission) -> str:
+            model = mission.llm("writer")
+            return (await (model.stream("hi") if streamed else model.complete("hi"))).text
+
+        node = await start_node(work, llm_provider="openai", llm_model="gpt", **settings)
+        use_vendors(node)
+        return node, await send(node, wait=60)
+
+    return run
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_reply_and_its_tokens_arrive(run, openai: Vendor, streamed: bool) -> None:
+    _, process = await run(streamed)
+    assert process.reply.strip() == "Hello from the model."
+    assert (process.usage.tokens_in, process.usage.tokens_out) == TOKENS
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("kind", ["unavailable", "rate_limited"])
+async def test_failure_that_may_pass_is_tried_again(
+    run, ann, openai: Vendor, kind: str, streamed: bool
+) -> None:
+    error = deepcopy(OPENAI_ERRORS[kind])
+    error.headers = {"retry-after": "0.01"} if error.headers else {}
+    openai.script = [error, error, Answer()]
+    node, process = await run(streamed)
+    assert process.reply.strip() == "Hello from the model."
+    assert len(openai.requests) == 3
+    [step] = await node.tower.steps(ann, process.pid)
+    assert (step.status, step.attempt, process.usage.llm_calls) == ("completed", 3, 3)
+
+
+@pytest.mark.parametrize("kind", ["auth", "context_too_long", "refused", "invalid"])
+async def test_failure_that_will_not_pass_ends_the_call(run, openai: Vendor, kind: str) -> None:
+    openai.script = [OPENAI_ERRORS[kind]]
+    _, process = await run()
+    assert (process.outcome, process.reason) == ("failed", "llm_error")
+    assert "s3cret" not in process.error
+    assert len(openai.requests) == 1
+
+
+async def test_a_wait_that_is_too_long_is_not_waited_for(run, openai: Vendor) -> None:
+    limited = OPENAI_ERRORS["rate_limited"]
+    openai.script = [Answer(status=429, headers={"retry-after": "600"}, error=limited.error)]
+    _, process = await run()
+    assert "limits the rate" in process.error
+    assert len(openai.requests) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_second_provider_replies_in_place_of_the_first(
+    run, openai: Vendor, anthropic: Vendor, streamed: bool
+) -> None:
+    openai.script = [OPENAI_ERRORS["auth"]]
+    _, process = await run(streamed, llm_roles=FALLBACK)
+    assert process.reply.strip() == "From the other one."
+    assert [request["model"] for request in anthropic.requests] == ["claude"]
+    assert process.usage.llm_calls == 1
+
+
+async def test_stream_that_breaks_off_begins_again_with_the_second_provider(
+    run, told, openai: Vendor, anthropic: Vendor
+) -> None:
+    openai.script = [Answer(cut=2)]
+    node, process = await run(llm_roles=FALLBACK)
+    assert process.reply.strip() == "From the other one."
+    assert (len(openai.requests), len(anthropic.requests)) == (1, 1)
+    events = await told(node, process)
+    assert [event.payload["attempt"] for event in events if event.type == "llm.restarted"] == [2]
+    texts: dict[int, str] = {}
+    for event in events:
+        if event.type == "llm.delta":
+            attempt = event.payload["attempt"]
+            assert event.payload["offset"] == len(texts.get(attempt, ""))
+            texts[attempt] = texts.get(attempt, "") + event.payload["text"]
+    assert texts == {1: "Hello from ", 2: "From the other one. "}
+
+
+async def test_provider_that_keeps_failing_is_not_asked_any_more(
+    run, send, openai: Vendor, anthropic: Vendor
+) -> None:
+    openai.script = [OPENAI_ERRORS["unavailable"]]
+    node, _ = await run(llm_roles=FALLBACK, llm_breaker_failures=2)
+    for _ in range(3):
+        assert (await send(node, wait=60)).reply.strip() == "From the other one."
+    assert (len(openai.requests), len(anthropic.requests)) == (2, 4)
