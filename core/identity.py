@@ -43,11 +43,12 @@ class _Ids:
 
     def new(self) -> int:
         stamp = time.time_ns() // 1_000_000
-        counter = secrets.randbits(11)
+        random = secrets.randbits(62 + 11)
+        counter = random >> 62
         with self._lock:  # a clock that is set back changes nothing
             self._last = place = max(stamp << 12 | counter, self._last + 1)
         stamp, counter = place >> 12, place & 0xFFF
-        return stamp << 80 | 7 << 76 | counter << 64 | 2 << 62 | secrets.randbits(62)
+        return stamp << 80 | 7 << 76 | counter << 64 | 2 << 62 | random & ((1 << 62) - 1)
 
 
 _IDS = _Ids()

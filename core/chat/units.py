@@ -36,13 +36,15 @@ class ChatUnits:
         title: str | None,
         capability: str | None,
         at: Micros,
+        *,
+        messages: int = 0,
     ) -> tuple[Session, NewEvent]:
-        """A session and its stream."""
+        """A session and its stream. `messages`: how many are `counted` already."""
         stream = await self._log.open_stream(tx)
         await tx.execute(
             "INSERT INTO session (id, public_id, user_id, title, capability, message_count,"
-            " created_at, last_activity) VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
-            (stream, public_id, caller.user_id, title, capability, at, at),
+            " created_at, last_activity) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (stream, public_id, caller.user_id, title, capability, messages, at, at),
         )
         session = Session(
             id=stream,
@@ -65,15 +67,18 @@ class ChatUnits:
         content: str,
         at: Micros,
         data: dict[str, object] | None = None,
+        *,
+        counted: bool = False,
     ) -> tuple[int, NewEvent]:
-        """A message, and its session's counter.
+        """A message, and its session's counter, unless it is `counted` since this unit has
+        inserted the session.
 
         What a run still says in a session that was deleted meanwhile is stored as deleted too.
 
         Raises:
             NotFound: a user speaks in a session that is gone, or was deleted.
         """
-        changed = await tx.execute(
+        changed = counted or await tx.execute(
             "UPDATE session SET message_count = message_count + 1, last_activity = ?"
             " WHERE id = ? AND deleted_at IS NULL",
             (at, session),

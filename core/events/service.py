@@ -105,7 +105,8 @@ class EventService:
         if row is None:
             raise NotFound("process", pid)
         after = max(after, row["first_seq"] - 1)
-        if row["state"] in ("terminated", "zombie") and not await self._goes_on(pid, after):
+        ended = row["state"] in ("terminated", "zombie")
+        if ended and not await self._goes_on(row["session_id"], pid, after):
             return
         family = await self._family(pid)
         async with aclosing(self._followers.follow(row["session_id"], after)) as events:
@@ -127,9 +128,10 @@ class EventService:
         )
         return {row["pid"] for row in rows}
 
-    async def _goes_on(self, pid: str, after: int) -> bool:
+    async def _goes_on(self, stream: int, pid: str, after: int) -> bool:
         row = await self._persistence.fetch_one(
-            "SELECT 1 FROM event WHERE pid = ? AND seq > ? LIMIT 1", (pid, after)
+            "SELECT 1 FROM event WHERE stream_id = ? AND seq > ? AND pid = ? LIMIT 1",
+            (stream, after, pid),
         )
         return row is not None
 

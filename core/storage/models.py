@@ -1,5 +1,8 @@
 """The tables. Times are microseconds since the epoch; JSON is text, the same in every database.
 
+Every index of a table is written at every row of a turn, so those that most rows have no need of
+are partial. Tortoise cannot describe these: they are SQL at the end of the first migration.
+
 Rows are written by units in the rooms that own them; these models describe the tables to
 migrations, and serve plugins and reads that are in no hurry. The first line of a model's
 docstring becomes the table's comment: no quotes and no semicolons in it.
@@ -19,7 +22,7 @@ class Stream(Model):
     """The counter of an append-only log, one for each session and node."""
 
     id = fields.BigIntField(primary_key=True)
-    name = fields.CharField(max_length=300, null=True, unique=True)
+    name = fields.CharField(max_length=300, null=True)  # unique; of a session null
     last_seq = fields.BigIntField(default=0)
     first_seq = fields.BigIntField(default=1)  # the oldest that retention has kept
 
@@ -30,7 +33,8 @@ class Stream(Model):
 class Session(Model):
     """A conversation. Shares its id with its stream. Clients see public_id."""
 
-    id = fields.BigIntField(primary_key=True, generated=False)
+    # Always given. Not said to be, for then SQLite would keep an index beside the table's own.
+    id = fields.BigIntField(primary_key=True)
     public_id = fields.CharField(max_length=255)
     user_id = fields.CharField(max_length=255)
     title = fields.CharField(max_length=500, null=True)
@@ -55,7 +59,7 @@ class Process(Model):
         "core.Session", related_name=False
     )
     user_id = fields.CharField(max_length=255)
-    request_id = fields.CharField(max_length=255)
+    request_id = fields.CharField(max_length=255, null=True)  # where it is not the pid
     parent_pid = fields.CharField(max_length=36, null=True)
     parent_key = fields.CharField(max_length=255, null=True)  # of the step that spawned it
     depth = fields.IntField(default=0)
@@ -91,14 +95,7 @@ class Process(Model):
 
     class Meta:
         table = "process"
-        unique_together = (("user_id", "request_id"),)
-        indexes = (
-            Index(fields=("user_id", "pid")),
-            Index(fields=("session_id", "pid")),
-            Index(fields=("state", "pid")),
-            Index(fields=("parent_pid", "pid")),
-            Index(fields=("request_id",)),
-        )
+        indexes = (Index(fields=("user_id", "pid")), Index(fields=("session_id", "pid")))
 
 
 class Message(Model):
@@ -315,7 +312,7 @@ class Event(Model):
 
     class Meta:
         table = "event"
-        unique_together = (("stream", "seq"), ("pid", "key", "type"))
+        unique_together = (("stream", "seq"),)
 
 
 class Token(Model):

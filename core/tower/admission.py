@@ -44,6 +44,8 @@ def check_request(envelope: Envelope) -> Envelope:
         checked("request_id", envelope.request_id, longest=MAX_ID)
     if envelope.on_busy not in (None, *get_args(OnBusy)):
         raise InvalidInput("on_busy", f"choose one of: {', '.join(get_args(OnBusy))}")
+    if not envelope.context:
+        return envelope
     try:
         context = orjson.dumps(envelope.context)
     except orjson.JSONEncodeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..clock import Micros, now
 from ..events.log import EventLog
@@ -71,7 +71,7 @@ async def wake(tx: Transaction, log: EventLog, pid: str) -> ProcessControlBlock 
     if not asleep and before.state is not ProcessState.WAITING:
         return None
     process, changed = moved(before, ProcessState.READY, WOKEN)
-    process = replace(process, reason=None)
+    process = process.changed(reason=None)
     await save_state(tx, process, before.state, before.epoch)
     await log.append(tx, row["session_id"], before.user_id, [changed], at)
     return process

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -138,7 +138,7 @@ async def settle(
     if parent.state is not ProcessState.WAITING and not parent.awaits_child:
         return None, []
     process, ready = moved(parent, ProcessState.READY, "child_ended")
-    process = replace(process, reason=None)
+    process = process.changed(reason=None)
     await save_state(tx, process, parent.state, parent.epoch)
     return process, [ready]
 
@@ -157,7 +157,7 @@ async def cancel_one(
         error=None,
         interrupts=(),
     )
-    process = replace(process, reason=reason)
+    process = process.changed(reason=reason)
     await save_state(tx, process, before.state, before.epoch)
     await close_interrupts(tx, process.pid, at)
     return process, [changed, NewEvent("process.cancelled", {"reason": reason}, process.pid)]

@@ -13,7 +13,7 @@ from .usage import Account
 class Deadlines:
     """Warns at the soft limit of running time, calls `expire` at the hard one.
 
-    Both are set anew when the quota is adjusted.
+    One timer waits for whichever is next; it is set anew when the quota is adjusted.
     """
 
     def __init__(
@@ -23,21 +23,26 @@ class Deadlines:
         self._ledger = ledger
         self._meter = meter
         self._expire = expire
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def set(self) -> None:
         self.cancel()
         self._account.adjusted = self.set
-        loop = asyncio.get_running_loop()
         quota, elapsed = self._account.quota, self._ledger.elapsed()
-        for limit, act in (
-            (quota.timeout_seconds, self._expire),
-            (quota.soft_timeout_seconds, self._meter.warn_time),
-        ):
-            self._timers.append(loop.call_later(max(0.0, limit - elapsed), act))
+        if quota.soft_timeout_seconds < quota.timeout_seconds:
+            self._call(quota.soft_timeout_seconds - elapsed, self._warn)
+        else:
+            self._call(quota.timeout_seconds - elapsed, self._expire)
 
     def cancel(self) -> None:
         self._account.ignore_adjustments()
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _warn(self) -> None:
+        self._meter.warn_time()
+        self._call(self._account.quota.timeout_seconds - self._ledger.elapsed(), self._expire)
+
+    def _call(self, seconds: float, act: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds), act)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from ..capabilities import Reply
@@ -22,6 +21,7 @@ from .children import (
 from .effects import Run
 from .ledger import Ledger
 from .process import CHILD, SLEEPING, Outcome, ProcessControlBlock, ProcessState
+from .questions import Questions
 from .store import close_interrupts, moved, open_ids, open_questions, save_state, stuck_below
 
 
@@ -29,13 +29,19 @@ class Ending:
     """The last unit of a run: what it writes, and the process as it is afterwards."""
 
     def __init__(
-        self, process: ProcessControlBlock, chat: ChatService, stream: int, ledger: Ledger
+        self,
+        process: ProcessControlBlock,
+        chat: ChatService,
+        stream: int,
+        ledger: Ledger,
+        questions: Questions,
     ) -> None:
         self.process = process
         self._before = process
         self._chat = chat
         self._stream = stream
         self._ledger = ledger
+        self._questions = questions
         self._reply: Reply | None = None
         self._outcome: Outcome | None = None
         self._state = ProcessState.TERMINATED
@@ -95,17 +101,19 @@ class Ending:
             changes["interrupts"] = found.get(self._before.pid, ())
         elif state is ProcessState.TERMINATED:
             changes |= {"outcome": self._outcome, "completed_at": to_datetime(at)}
-            await close_interrupts(tx, self._before.pid, at)
-            if self._before.epoch > 1:  # in its first run a process has spawned nothing yet
+            again = self._before.epoch > 1
+            if again or self._questions.raised:
+                await close_interrupts(tx, self._before.pid, at)
+            if again:  # in its first run a process has spawned nothing yet
                 self.aftermath.ended, told = await cancel_below(tx, self._before.pid, at)
                 events += told
         stored = None if state is ProcessState.READY else why
         process, changed = moved(self._before, state, why, **changes)
-        self.process = replace(process, reason=stored)
+        self.process = process.changed(reason=stored)
         await save_state(tx, self.process, self._before.state, self._before.epoch)
         if self.process.awaits_child:
             stuck = await stuck_below(tx, [process.pid])
-            self.process = replace(self.process, error=stuck.get(process.pid))
+            self.process = self.process.changed(error=stuck.get(process.pid))
         events.append(changed)
         events.extend(self._story())
         if state is ProcessState.TERMINATED:

@@ -8,7 +8,6 @@ for it comes from the pid.
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 
 import orjson
 
@@ -92,7 +91,7 @@ async def store_fork(
         )
         events.append(told)
     message_id, told = await chat.insert_message(tx, session.id, fork.pid, "user", fork.message, at)
-    fork = replace(fork, message_id=message_id, created_at=to_datetime(at))
+    fork = fork.changed(message_id=message_id, created_at=to_datetime(at))
     fork, ready = moved(fork, ProcessState.READY)
     created = {
         "capability": fork.capability,

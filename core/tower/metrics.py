@@ -12,7 +12,7 @@ _ENDED = (ProcessState.TERMINATED, ProcessState.ZOMBIE)
 _ACTIVE = tuple(state for state in ProcessState if state not in _ENDED)
 _BY_STATE = (
     "SELECT state, COUNT(*) AS processes FROM process"  # noqa: S608
-    f" WHERE state IN ({', '.join('?' * len(_ACTIVE))}) GROUP BY state"
+    f" WHERE state IN ({', '.join('?' * len(_ACTIVE))}) AND state <> 'terminated' GROUP BY state"
 )
 
 

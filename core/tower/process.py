@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -100,6 +101,15 @@ class Quota(BaseModel):
         " or `ask` its user for as much again.",
     )
 
+    def as_json(self) -> str:
+        """As it is stored."""
+        return _encoded(self)
+
+
+@lru_cache(maxsize=256)  # most processes have the quota of their capability
+def _encoded(quota: Quota) -> str:
+    return quota.model_dump_json()
+
 
 @dataclass(slots=True)
 class Usage:
@@ -155,7 +165,7 @@ class Step:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProcessControlBlock:
     """The tower's record of one request."""
 
@@ -188,6 +198,15 @@ class ProcessControlBlock:
     depth: int = 0
     interrupts: tuple[Interrupt, ...] = ()
     """Open questions, its own and those of the processes below it."""
+
+    def changed(self, **changes: Any) -> ProcessControlBlock:
+        """A copy with other values: `dataclasses.replace`, which takes ten times as long for so
+        many fields, and each turn makes several."""
+        if not changes.keys() <= self.__dict__.keys():
+            raise TypeError(f"a process has no {', '.join(changes.keys() - self.__dict__.keys())}")
+        copy = object.__new__(ProcessControlBlock)
+        copy.__dict__.update(self.__dict__, **changes)
+        return copy
 
     @property
     def pending(self) -> Interrupt | None:

@@ -24,6 +24,7 @@ class Questions:
         self._owner = owner
         self._chat = chat
         self._notice = notice
+        self.raised = False
 
     def raising(
         self, interrupt_id: str, key: str, question: Question
@@ -32,6 +33,8 @@ class Questions:
         owner, kind = self._owner, question.kind
         options = question.options or OPTIONS.get(kind, ())
         data = None if question.data is None else orjson.dumps(question.data).decode()
+
+        self.raised = True
 
         async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
             expires_at = question.expires_at(at)

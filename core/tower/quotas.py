@@ -58,7 +58,7 @@ async def adjust(
     changed = await tx.execute(
         "UPDATE process SET quota = ? WHERE pid = ? AND quota = ?"
         " AND state NOT IN ('terminated', 'zombie')",
-        (quota.model_dump_json(), pid, row["quota"]),
+        (quota.as_json(), pid, row["quota"]),
     )
     if not changed:
         raise Conflict(f"process {pid} was changed meanwhile; look at it and try again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -94,7 +94,7 @@ class Resolver:
             record = _record(interrupt, asked["key"], output, error, at)
             await store_record(tx, interrupt.pid, record)
         elif answer == "extend" and interrupt.data is not None:
-            process = replace(process, quota=extended(process.quota, interrupt.data))
+            process = process.changed(quota=extended(process.quota, interrupt.data))
             await save_quota(tx, process)
         payload: dict[str, Any] = {
             "interrupt_id": interrupt.id,

@@ -78,7 +78,8 @@ class ProcessRetention:
     async def _zombies(self) -> list[str]:
         # Children before their parents: no row is ever left without the one above it.
         rows = await self._persistence.fetch_all(
-            "SELECT pid FROM process WHERE state = ? ORDER BY depth DESC, pid LIMIT ?",
+            "SELECT pid FROM process WHERE state = ? AND state <> 'terminated'"
+            " ORDER BY depth DESC, pid LIMIT ?",
             (ProcessState.ZOMBIE, PROCESSES),
         )
         return [row["pid"] for row in rows]

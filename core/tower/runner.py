@@ -116,9 +116,10 @@ class Runner:
         self._accounts[process.pid] = account
         ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
         self._roots[process.pid], self._ledgers[process.pid] = root, ledger
+        questions = Questions(owner, self._chat, self._asked)
         try:
             try:
-                ending = await self._attempt(start, owner, account, ledger, root)
+                ending = await self._attempt(start, owner, account, ledger, questions, root)
                 await ledger.commit(ending.write)
             except Exception as error:
                 if storage_failed(error):
@@ -126,7 +127,7 @@ class Runner:
                 log.exception("outcome could not be stored", pid=process.pid)
                 await ledger.close()
                 ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
-                ending = Ending(process, self._chat, start.stream, ledger).failed(
+                ending = Ending(process, self._chat, start.stream, ledger, questions).failed(
                     "not_stored", "the outcome could not be stored; the server's log says why"
                 )
                 await ledger.commit(ending.write)
@@ -138,16 +139,22 @@ class Runner:
             root.end()
             del self._roots[process.pid], self._accounts[process.pid], self._ledgers[process.pid]
             await ledger.close()
-        ended = replace(ending.process, quota=account.quota)
+        ended = ending.process.changed(quota=account.quota)
         self._settled(ended)
         return Ran(ended, ending.aftermath)
 
     async def _attempt(
-        self, start: Start, owner: Owner, account: Account, ledger: Ledger, root: Branch
+        self,
+        start: Start,
+        owner: Owner,
+        account: Account,
+        ledger: Ledger,
+        questions: Questions,
+        root: Branch,
     ) -> Ending:
         """Call the orchestrator, and say how this run ends."""
         process = start.process
-        ending = Ending(process, self._chat, start.stream, ledger)
+        ending = Ending(process, self._chat, start.stream, ledger, questions)
         spec = self._capabilities.find(process.capability, process.version)
         if spec is None:
             return ending.blocked(
@@ -157,7 +164,6 @@ class Runner:
             )
         resumed = process.epoch > 1
         persistence = self._runtime.persistence
-        questions = Questions(owner, self._chat, self._asked)
         run = Run(
             runtime=self._runtime,
             capabilities=self._capabilities,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -133,16 +132,19 @@ class ProcessStore:
         }
 
     async def unfinished(self, state: ProcessState) -> list[ProcessControlBlock]:
-        """Every process in this state, whoever's, in the order of their messages."""
+        """Every process in this state, which is not `terminated`, whoever's, in the order of their
+        messages."""
         rows = await self._persistence.fetch_all(
-            _PROCESSES + " WHERE p.state = ? ORDER BY p.message_id", (state,)
+            _PROCESSES + " WHERE p.state = ? AND p.state <> 'terminated' ORDER BY p.message_id",
+            (state,),
         )
         return [process_from(row) for row in rows]
 
     async def pids_in(self, state: ProcessState) -> list[str]:
-        """The processes in this state, whoever's."""
+        """The processes in this state, which is not `terminated`, whoever's."""
         rows = await self._persistence.fetch_all(
-            "SELECT pid FROM process WHERE state = ? ORDER BY pid", (state,)
+            "SELECT pid FROM process WHERE state = ? AND state <> 'terminated' ORDER BY pid",
+            (state,),
         )
         return [row["pid"] for row in rows]
 
@@ -167,7 +169,8 @@ class ProcessStore:
         """Every process that is blocked for want of a capability, whoever's."""
         marks = ", ".join("?" * len(RETRIABLE))
         rows = await self._persistence.fetch_all(
-            f"{_PROCESSES} WHERE p.state = ? AND p.reason IN ({marks}) ORDER BY p.message_id",
+            f"{_PROCESSES} WHERE p.state = ? AND p.state <> 'terminated'"
+            f" AND p.reason IN ({marks}) ORDER BY p.message_id",
             (ProcessState.BLOCKED, *RETRIABLE),
         )
         return [process_from(row) for row in rows]
@@ -179,7 +182,7 @@ class ProcessStore:
         interrupts = await open_questions(self._persistence, asking)
         found = [process_from(row, interrupts.get(row["pid"], ())) for row in rows]
         stuck = await stuck_below(self._persistence, [p.pid for p in found if p.awaits_child])
-        return [replace(each, error=stuck.get(each.pid, each.error)) for each in found]
+        return [each.changed(error=stuck.get(each.pid, each.error)) for each in found]
 
 
 async def find_in_unit(tx: Transaction, pid: str) -> tuple[ProcessControlBlock, Row] | None:
@@ -289,7 +292,7 @@ async def insert_process(
             process.pid,
             stream,
             process.user_id,
-            process.request_id,
+            None if process.request_id == process.pid else process.request_id,
             process.parent_pid,
             process.parent_key,
             process.depth,
@@ -300,7 +303,7 @@ async def insert_process(
             process.epoch,
             process.message,
             orjson.dumps(input).decode(),
-            process.quota.model_dump_json(),
+            process.quota.as_json(),
             process.message_id,
             stream,
             at,
@@ -319,7 +322,7 @@ def moved(
     if reason is not None:
         payload["reason"] = reason
     event = NewEvent("process.state_changed", payload, process.pid)
-    return replace(process, state=after, **changes), event
+    return process.changed(state=after, **changes), event
 
 
 async def save_state(
@@ -351,7 +354,7 @@ async def save_quota(tx: Transaction, process: ProcessControlBlock) -> None:
     """Inside a unit: what the process may use from now on."""
     await tx.execute(
         "UPDATE process SET quota = ? WHERE pid = ?",
-        (process.quota.model_dump_json(), process.pid),
+        (process.quota.as_json(), process.pid),
     )
 
 
@@ -362,7 +365,7 @@ def _micros(value: Any) -> Micros | None:
 def process_from(row: Row, interrupts: tuple[Interrupt, ...] = ()) -> ProcessControlBlock:
     return ProcessControlBlock(
         pid=row["pid"],
-        request_id=row["request_id"],
+        request_id=row["request_id"] or row["pid"],
         session_id=row["public_id"],
         user_id=row["user_id"],
         capability=row["capability"],

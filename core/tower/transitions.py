@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import orjson
 
@@ -53,14 +52,15 @@ class Transitions:
         events: list[NewEvent] = []
         if session is None and envelope.session_id is not None:  # maybe created meanwhile
             session = await self._chat.find_session(tx, caller, process.session_id)
+        new = session is None
         if session is None:
             session, opened = await self._chat.insert_session(
-                tx, caller, process.session_id, None, envelope.capability, at
+                tx, caller, process.session_id, None, envelope.capability, at, messages=1
             )
             events.append(opened)
         try:
             message_id, said = await self._chat.insert_message(
-                tx, session.id, process.pid, "user", envelope.message, at
+                tx, session.id, process.pid, "user", envelope.message, at, counted=new
             )
         except NotFound:
             raise NotFound("session", process.session_id) from None
@@ -70,7 +70,7 @@ class Transitions:
             await _refuse_if_busy(tx, session.id)
         elif on_busy == "cancel_previous":
             ended = await self.end_all(tx, session.id, SUPERSEDED, events, at)
-        process = replace(process, message_id=message_id, created_at=to_datetime(at))
+        process = process.changed(message_id=message_id, created_at=to_datetime(at))
         process, ready = moved(process, ProcessState.READY)
         created = {
             "capability": process.capability,
@@ -199,7 +199,7 @@ class Transitions:
             event = NewEvent("process.priority_changed", payload, pid)
             await self._events.append(tx, row["session_id"], before.user_id, [event], now())
         tx.after_commit(stored)
-        return replace(before, priority=priority)
+        return before.changed(priority=priority)
 
     async def _recover(self, tx: Transaction, pid: str, reason: str) -> ProcessControlBlock | None:
         found = await find_in_unit(tx, pid)
@@ -229,7 +229,7 @@ class Transitions:
                 error=f"the server has died under this process {restarts} times in a row; resume it"
                 " to try once more, or cancel it",
             )
-            process = replace(process, reason=CRASHED)
+            process = process.changed(reason=CRASHED)
         else:
             process, changed = moved(before, ProcessState.READY, "server_stopped")
         await save_state(tx, process, before.state, before.epoch)
@@ -244,7 +244,7 @@ class Transitions:
             return None
         before, row = found
         process, changed = moved(before, ProcessState.READY, reason, error=None)
-        process = replace(process, reason=None)
+        process = process.changed(reason=None)
         await save_state(tx, process, before.state, before.epoch)
         await self._events.append(tx, row["session_id"], before.user_id, [changed], now())
         return process
@@ -263,8 +263,8 @@ async def _refuse_known_request(tx: Transaction, envelope: Envelope) -> None:
     if envelope.request_id is None:
         return
     known = await tx.fetch_one(
-        "SELECT 1 FROM process WHERE user_id = ? AND request_id = ?",
-        (envelope.caller.user_id, envelope.request_id),
+        "SELECT 1 FROM process WHERE user_id = ? AND (request_id = ? OR pid = ?)",
+        (envelope.caller.user_id, envelope.request_id, envelope.request_id),
     )
     if known is not None:
         raise Conflict(f"request id '{envelope.request_id}' is in use; choose another")

@@ -65,7 +65,7 @@ class Account:
         self.billed = dict(billed)
         self.lent = dict(lent)
         self.adjusted: Callable[[], None] = _nothing
-        self._text = quota.model_dump_json()
+        self._text = quota.as_json()
         self._stored = _counts(usage)
 
     def unsaved(self) -> tuple[int, ...]:

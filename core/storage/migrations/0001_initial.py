@@ -3,6 +3,15 @@ from tortoise.fields.base import OnDelete
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 
+PARTIAL_INDEXES = [
+    "CREATE UNIQUE INDEX uid_stream_name ON stream (name) WHERE name IS NOT NULL",
+    "CREATE UNIQUE INDEX uid_event_told ON event (pid, key, type) WHERE key IS NOT NULL",
+    "CREATE UNIQUE INDEX uid_process_request ON process (request_id, user_id)"
+    " WHERE request_id IS NOT NULL",
+    "CREATE INDEX idx_process_parent ON process (parent_pid, pid) WHERE parent_pid IS NOT NULL",
+    "CREATE INDEX idx_process_state ON process (state, pid) WHERE state <> 'terminated'",
+]
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -14,7 +23,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     fields.BigIntField(
-                        primary_key=True, generated=False, unique=True, db_index=True
+                        generated=True, primary_key=True, unique=True, db_index=True
                     ),
                 ),
                 ("public_id", fields.CharField(max_length=255)),
@@ -94,7 +103,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("user_id", fields.CharField(max_length=255)),
-                ("request_id", fields.CharField(max_length=255)),
+                ("request_id", fields.CharField(null=True, max_length=255)),
                 ("parent_pid", fields.CharField(null=True, max_length=36)),
                 ("parent_key", fields.CharField(null=True, max_length=255)),
                 ("depth", fields.IntField(default=0)),
@@ -131,13 +140,9 @@ class Migration(migrations.Migration):
             options={
                 "table": "process",
                 "app": "core",
-                "unique_together": (("user_id", "request_id"),),
                 "indexes": [
                     Index(fields=["user_id", "pid"]),
                     Index(fields=["session_id", "pid"]),
-                    Index(fields=["state", "pid"]),
-                    Index(fields=["parent_pid", "pid"]),
-                    Index(fields=["request_id"]),
                 ],
                 "pk_attr": "pid",
                 "table_description": "One request. The epoch fences out runs that were only asleep.",
@@ -314,7 +319,7 @@ class Migration(migrations.Migration):
                         generated=True, primary_key=True, unique=True, db_index=True
                     ),
                 ),
-                ("name", fields.CharField(null=True, unique=True, max_length=300)),
+                ("name", fields.CharField(null=True, max_length=300)),
                 ("last_seq", fields.BigIntField(default=0)),
                 ("first_seq", fields.BigIntField(default=1)),
             ],
@@ -357,7 +362,7 @@ class Migration(migrations.Migration):
             options={
                 "table": "event",
                 "app": "core",
-                "unique_together": (("stream", "seq"), ("pid", "key", "type")),
+                "unique_together": (("stream", "seq"),),
                 "pk_attr": "id",
                 "table_description": "One entry of a stream. The key keeps a replayed run from telling twice.",
             },
@@ -528,4 +533,5 @@ class Migration(migrations.Migration):
             },
             bases=["Model"],
         ),
+        ops.RunSQL(PARTIAL_INDEXES),
     ]
