@@ -74,19 +74,21 @@ class Incidents:
         async def answer(status: int, detail: str) -> None:
             await JSONResponse({"detail": detail}, status)(scope, receive, named)
 
-        with structlog.contextvars.bound_contextvars(http_request_id=incident):
-            try:
-                await self._app(scope, receive, named)
-            except asyncio.CancelledError:
-                if not self._draining() or scope["type"] == "websocket":
-                    raise
-                if started:
-                    # Clients of streams resume from their cursor, here or elsewhere.
-                    await send({"type": "http.response.body", "body": b""})
-                else:
-                    await answer(503, "the server is shutting down")
-            except Exception:
-                log.exception("request.failed", path=scope["path"])
-                if started or scope["type"] == "websocket":
-                    raise  # only the server can end what has begun
-                await answer(500, f"Internal error (incident {incident})")
+        bound = structlog.contextvars.bind_contextvars(http_request_id=incident)
+        try:
+            await self._app(scope, receive, named)
+        except asyncio.CancelledError:
+            if not self._draining() or scope["type"] == "websocket":
+                raise
+            if started:
+                # Clients of streams resume from their cursor, here or elsewhere.
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await answer(503, "the server is shutting down")
+        except Exception:
+            log.exception("request.failed", path=scope["path"])
+            if started or scope["type"] == "websocket":
+                raise  # only the server can end what has begun
+            await answer(500, f"Internal error (incident {incident})")
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)

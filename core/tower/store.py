@@ -132,8 +132,7 @@ class ProcessStore:
         }
 
     async def unfinished(self, state: ProcessState) -> list[ProcessControlBlock]:
-        """Every process in this state, which is not `terminated`, whoever's, in the order of their
-        messages."""
+        """All in this state (any but `terminated`), whoever's, in the order of their messages."""
         rows = await self._persistence.fetch_all(
             _PROCESSES + " WHERE p.state = ? AND p.state <> 'terminated' ORDER BY p.message_id",
             (state,),
@@ -141,11 +140,9 @@ class ProcessStore:
         return [process_from(row) for row in rows]
 
     async def pids_in(self, state: ProcessState) -> list[str]:
-        """The processes in this state, which is not `terminated`, whoever's."""
-        rows = await self._persistence.fetch_all(
-            "SELECT pid FROM process WHERE state = ? AND state <> 'terminated' ORDER BY pid",
-            (state,),
-        )
+        """All in this state (any but `terminated`), whoever's."""
+        sql = "SELECT pid FROM process WHERE state = ? AND state <> 'terminated' ORDER BY pid"
+        rows = await self._persistence.fetch_all(sql, (state,))
         return [row["pid"] for row in rows]
 
     async def ready_beside(self, process: ProcessControlBlock) -> list[ProcessControlBlock]:

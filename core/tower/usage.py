@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import add, attrgetter, sub
 
 from ..clock import SECOND, Micros, now
 from ..errors import NotFound
@@ -20,6 +21,7 @@ _COUNTED = (
     "tokens_in",
     "tokens_out",
 )
+_counted = attrgetter(*_COUNTED)
 COLUMNS = (*_COUNTED, "elapsed")
 """Of the process row, in the order of `Account.unsaved`."""
 _TOTALS = ("processes", "llm_calls", "tool_calls", "tokens_in", "tokens_out", "elapsed")
@@ -70,14 +72,16 @@ class Account:
 
     def unsaved(self) -> tuple[int, ...]:
         """What is to be added to the row, by column."""
-        return tuple(new - old for new, old in zip(_counts(self.usage), self._stored, strict=True))
+        return tuple(map(sub, _counts(self.usage), self._stored))
 
     def saved(self, added: tuple[int, ...], row: Row) -> None:
         """The row is this now: with what was added, and with what others have changed."""
         stored = tuple(row[column] for column in COLUMNS)
-        for name, new, old, own in zip(COLUMNS, stored, self._stored, added, strict=True):
-            if foreign := new - old - own:
-                self._add(name, foreign)
+        expected = tuple(map(add, self._stored, added))
+        if stored != expected:
+            for name, new, own in zip(COLUMNS, stored, expected, strict=True):
+                if foreign := new - own:
+                    self._add(name, foreign)
         self._stored = stored
         if row["quota"] != self._text:
             self._text = row["quota"]
@@ -176,8 +180,7 @@ async def tokens_today(persistence: Persistence, user_id: str) -> int:
 
 
 def _counts(usage: Usage) -> tuple[int, ...]:
-    counted = (getattr(usage, name) for name in _COUNTED)
-    return (*counted, round(usage.elapsed_seconds * SECOND))
+    return (*_counted(usage), round(usage.elapsed_seconds * SECOND))
 
 
 def _nothing() -> None: ...
