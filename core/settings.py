@@ -192,6 +192,21 @@ class Settings(BaseSettings):
         gt=0,
         description="Longest GraphQL query or mutation, waiting for a reply included.",
     )
+    introspection: bool = Field(
+        default=True,
+        description="Whether clients may ask for the schema, as GraphiQL does to help with typing.",
+    )
+    max_user_subscriptions: int = Field(
+        default=1000,
+        ge=1,
+        description="Subscriptions that one user has open at once, over all connections.",
+    )
+    max_socket_operations: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Operations under way on one WebSocket at once, subscriptions included.",
+    )
     rest_wait_seconds: float = Field(
         default=300,
         gt=0,

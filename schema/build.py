@@ -20,13 +20,16 @@ from .extension import AddedFields, extend
 from .limits import Limits
 from .roots import Mutation, Query, Subscription
 from .scalars import SCALARS
+from .subscribers import Subscribers
 
 
 class MissionSchema(strawberry.Schema):
-    """The schema; every error of every operation leaves through `presented`."""
+    """The schema; every error of every operation leaves through `presented`. `subscribers` counts
+    who follows what over it."""
 
-    def __init__(self, *, added: AddedFields, **parts: Any) -> None:
+    def __init__(self, *, added: AddedFields, subscribers: Subscribers, **parts: Any) -> None:
         self._added = added
+        self.subscribers = subscribers
         super().__init__(**parts)
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
@@ -51,20 +54,21 @@ def build_schema(
     `settings` None takes the defaults, whatever the environment says. A plugin whose contribution
     does not fit is marked as failed, and the schema is what it is without it.
     """
-    timeout = (
-        settings.operation_timeout_seconds
-        if settings
-        else Settings.model_fields["operation_timeout_seconds"].default
+    settings = settings or Settings.model_construct()
+    documents = Documents(
+        lambda: schema._schema, limits or Limits(), introspection=settings.introspection
     )
-    documents = Documents(lambda: schema._schema, limits or Limits())
+    subscribers = Subscribers(settings.max_user_subscriptions)
+    prepare = partial(PrepareDocument, documents, subscribers, settings.operation_timeout_seconds)
 
     def make(added: AddedFields) -> MissionSchema:
         return MissionSchema(
             added=added,
+            subscribers=subscribers,
             query=Query,
             mutation=Mutation,
             subscription=Subscription,
-            extensions=[partial(PrepareDocument, documents, timeout)],
+            extensions=[prepare],
             exception_handlers=error_members(),
             config=StrawberryConfig(scalar_map=SCALARS),
         )

@@ -50,10 +50,12 @@ class Limits:
 
     `length` is in characters, `depth` in nested fields, `fields` counts selections with fragments
     expanded, `cost` estimates the fields of the response: selections times page sizes.
+    `operations` counts those of a document, of which one is run and all are validated.
     """
 
     length: int = 65_536
     tokens: int = 2_000
+    operations: int = 50
     depth: int = 20
     aliases: int = 50
     fields: int = 500
@@ -83,14 +85,12 @@ class Size:
 def measure(
     schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any] | None = None
 ) -> Size:
-    """The largest of the document's operations. Without `variables`, a page size that is a
-    variable counts as 1: the least that it can turn out to be."""
+    """The largest of the document's operations, and of the fragments that none of them spreads:
+    those are not run, but validated. Without `variables`, a page size that is a variable counts
+    as 1: the least that it can turn out to be."""
     walk = _Walk(schema, document, variables)
-    sizes = [
-        walk.operation(definition)
-        for definition in document.definitions
-        if isinstance(definition, OperationDefinitionNode)
-    ]
+    sizes = [walk.operation(definition) for definition in operations(document)]
+    sizes += walk.unused()
     return Size(
         max((size.depth for size in sizes), default=0),
         max((size.aliases for size in sizes), default=0),
@@ -98,6 +98,34 @@ def measure(
         max((size.cost for size in sizes), default=0),
         any(size.variable for size in sizes),
     )
+
+
+def operations(document: DocumentNode) -> list[OperationDefinitionNode]:
+    return [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+
+
+def chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode | None:
+    """The operation of this name; without a name, the first."""
+    for each in operations(document):
+        if not name or (each.name is not None and each.name.value == name):
+            return each
+    return None
+
+
+def report(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    variables: Mapping[str, Any],
+    name: str | None,
+    limits: Limits,
+) -> dict[str, Any]:
+    """What a client that asks is told of the size of the operation that it has chosen."""
+    operation = chosen(document, name)
+    size = _Walk(schema, document, variables).operation(operation) if operation else Size()
+    names = ("cost", "depth", "aliases", "fields")
+    return {each: getattr(size, each) for each in names} | {
+        "limits": {each: getattr(limits, each) for each in names}
+    }
 
 
 def excess(size: Size, limits: Limits) -> list[GraphQLError]:
@@ -153,6 +181,7 @@ class _Walk:
             if isinstance(definition, FragmentDefinitionNode)
         }
         self._measured: dict[str, Size] = {}
+        self._used: set[str] = set()
 
     def operation(self, node: OperationDefinitionNode) -> Size:
         self._measured.clear()  # page sizes depend on the operation's variables
@@ -161,6 +190,12 @@ class _Walk:
             for definition in node.variable_definitions or ()
         }
         return self._selections(node.selection_set, self._schema.get_root_type(node.operation))
+
+    def unused(self) -> list[Size]:
+        """The sizes of the fragments that no operation so far has spread."""
+        self._measured.clear()
+        self._defaults = {}
+        return [self._fragment(name) for name in self._fragments.keys() - self._used]
 
     def _selections(self, node: SelectionSetNode, parent: GraphQLCompositeType | None) -> Size:
         size = Size()
@@ -177,6 +212,7 @@ class _Walk:
 
     def _fragment(self, name: str) -> Size:
         if name not in self._measured:
+            self._used.add(name)
             self._measured[name] = Size()  # a cycle ends here; validation refuses it by name
             fragment = self._fragments.get(name)
             if fragment is not None:

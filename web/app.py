@@ -26,6 +26,7 @@ from . import probes, ws
 from .auth import USER_HEADER
 from .failures import Incidents, http_error, mission_error
 from .graphql import GraphQLView
+from .graphql.operation import PREFLIGHT_HEADERS
 from .guard import Guard, refuse_unsafe
 from .lifespan import lifespan
 from .rest import table as rest
@@ -131,7 +132,10 @@ def _middleware(state: AppState) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "POST", "PATCH", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", USER_HEADER, KEY_HEADER],
+                allow_headers=[
+                    *("Authorization", "Content-Type", USER_HEADER, KEY_HEADER),
+                    *PREFLIGHT_HEADERS,
+                ],
                 expose_headers=["Content-Disposition", "Retry-After", "X-Request-Id"],
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from graphql import get_introspection_query
 
 from mission_system.core.node import Node
 from mission_system.core.settings import Settings
@@ -20,10 +21,10 @@ async def test_a_document_is_parsed_and_validated_once(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    parse, validate = documents.parse, documents.validate_document
+    parse, validate = documents.parse, documents.validate
     monkeypatch.setattr(documents, "parse", lambda *a, **k: (calls.append("p"), parse(*a, **k))[1])
     monkeypatch.setattr(
-        documents, "validate_document", lambda *a: (calls.append("v"), validate(*a))[1]
+        documents, "validate", lambda *a, **k: (calls.append("v"), validate(*a, **k))[1]
     )
     client.schema = build_schema()
     for _ in range(3):
@@ -79,6 +80,25 @@ async def test_an_operation_that_takes_too_long_is_given_up(
     assert error["extensions"] == {"code": "TIMEOUT"}
     assert "0.05 seconds" in error["message"]
     assert cancelled.is_set()
+
+
+async def test_introspection_can_be_switched_off_and_nothing_else_tells_the_schema(
+    client: Client,
+) -> None:
+    client.schema = build_schema(Settings(introspection=False))
+    for query in (
+        "{ __schema { types { name } } }",
+        '{ __type(name: "Session") { fields { name } } }',
+        get_introspection_query(),
+    ):
+        _, errors = await client.execute(query)
+        assert errors
+        assert all("introspection" in error["message"] for error in errors)
+    assert await client.data("{ __typename viewer { __typename } }") == {
+        "__typename": "Query",
+        "viewer": {"__typename": "Viewer"},
+    }
+    assert "Did you mean" not in (await client.error("{ viewer { userI } }"))["message"]
 
 
 async def test_a_timeout_inside_an_operation_is_not_taken_for_its_own(

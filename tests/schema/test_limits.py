@@ -212,6 +212,62 @@ async def test_the_usual_introspection_is_allowed(client: Client) -> None:
     assert len(data["__schema"]["types"]) > 30
 
 
+async def test_what_no_operation_spreads_is_measured_too(
+    client: Client, schema: MissionSchema
+) -> None:
+    """It is not run, but validation looks at each pair of its fields."""
+    alone = "{ viewer { userId } } fragment F on Query { " + "viewer { userId role } " * 300 + "}"
+    assert size_of(schema, alone).fields == 900
+    error = await client.error(alone)
+    assert error["extensions"] == {"code": "TOO_LARGE"}
+    circular = "{ viewer { userId } } fragment F on Query { ...G } fragment G on Query { ...F }"
+    assert size_of(schema, circular) == size_of(schema, "{ viewer { userId } }")
+
+
+async def test_a_document_of_many_operations_is_refused(client: Client) -> None:
+    many = " ".join(f"query Q{n} {{ viewer {{ userId }} }}" for n in range(51))
+    error = await client.error(many)
+    assert error["extensions"] == {"code": "TOO_LARGE"}
+    assert "51 operations; the most is 50" in error["message"]
+
+
+async def test_who_asks_is_told_what_an_operation_costs(client: Client) -> None:
+    query = (
+        "query A($n: Int = 7) { sessions(first: $n) { nodes { id } } } query B { a: viewer { role }"
+        " }"
+    )
+
+    async def told(name: str, **variables: object) -> dict[str, object]:
+        result = await client.schema.execute(
+            query,
+            operation_name=name,
+            variable_values=variables,
+            context_value=client.context,
+            operation_extensions={"cost": True},
+        )
+        cost = (result.extensions or {})["cost"]
+        limits = {"cost": 50_000, "depth": 20, "aliases": 50, "fields": 500}
+        assert cost.pop("limits") == limits
+        return dict(cost)
+
+    assert await told("A") == {"cost": 15, "depth": 3, "aliases": 0, "fields": 3}
+    assert await told("A", n=100) == {"cost": 201, "depth": 3, "aliases": 0, "fields": 3}
+    assert await told("B") == {"cost": 2, "depth": 2, "aliases": 1, "fields": 2}
+    for extensions in (None, {}, {"cost": False}, {"cost": 1}):
+        result = await client.schema.execute(
+            "{ viewer { role } }", context_value=client.context, operation_extensions=extensions
+        )
+        assert not result.extensions
+
+
+async def test_what_costs_too_much_is_told_what_it_costs(client: Client) -> None:
+    result = await client.schema.execute(
+        nested(10), context_value=client.context, operation_extensions={"cost": True}
+    )
+    assert result.errors
+    assert (result.extensions or {})["cost"]["depth"] == 33
+
+
 async def test_limits_can_be_set(client: Client) -> None:
     client.schema = build_schema(limits=Limits(depth=1))
     error = await client.error("{ viewer { userId } }")

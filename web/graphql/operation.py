@@ -11,6 +11,9 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 BODY_SECONDS = 30.0
+PREFLIGHT_HEADERS = ("GraphQL-Require-Preflight", "Apollo-Require-Preflight")
+"""Of no meaning but that a browser asks before it sends one to another site."""
+ASKED_FIRST = (*PREFLIGHT_HEADERS, "Authorization", "X-Mission-User", "X-Apollo-Operation-Name")
 
 
 class Refused(Exception):
@@ -40,7 +43,11 @@ async def read_operation(request: Request) -> Operation:
         Refused: it is malformed, or comes in a form that a page elsewhere could make a browser
             send without asking first.
     """
-    given = _from_url(request) if request.method == "GET" else await _from_body(request)
+    if request.method == "GET":
+        _check_deliberate(request)
+        given = _from_url(request)
+    else:
+        given = await _from_body(request)
     query = given.get("query")
     if not isinstance(query, str) or not query:
         raise Refused(400, "`query` is missing: send the GraphQL document as a string.")
@@ -57,6 +64,21 @@ def _object(given: Mapping[str, Any], field: str) -> dict[str, Any] | None:
     return value
 
 
+def _check_deliberate(request: Request) -> None:
+    """Refuses what any page could make a browser get, by a link or a picture. A body cannot come
+    that way: JSON is asked about first."""
+    headers = request.headers
+    if headers.get("sec-fetch-site") in ("same-origin", "none"):
+        return  # the browser itself vouches for our own page, or for who typed the address
+    if any(name in headers for name in ASKED_FIRST) or _is_json(headers.get("content-type", "")):
+        return
+    raise Refused(
+        403,
+        f"A GET needs the header `{PREFLIGHT_HEADERS[0]}: 1`, by which a page elsewhere cannot"
+        " have caused it; or send the operation by POST, as application/json.",
+    )
+
+
 def _from_url(request: Request) -> dict[str, Any]:
     given: dict[str, Any] = dict(request.query_params)
     for field in ("variables", "extensions"):
@@ -66,9 +88,7 @@ def _from_url(request: Request) -> dict[str, Any]:
 
 
 async def _from_body(request: Request) -> dict[str, Any]:
-    media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-    charset = parameters.replace(" ", "").partition("charset=")[2].strip('"')
-    if media.strip() != "application/json" or charset not in ("", "utf-8", "utf8"):
+    if not _is_json(request.headers.get("content-type", "")):
         raise Refused(415, "Send the operation as application/json, in UTF-8.")
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -82,6 +102,12 @@ async def _from_body(request: Request) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise Refused(400, "The body must be a JSON object; batches are not supported.")
     return given
+
+
+def _is_json(content_type: str) -> bool:
+    media, _, parameters = content_type.lower().partition(";")
+    charset = parameters.replace(" ", "").partition("charset=")[2].strip('"')
+    return media.strip() == "application/json" and charset in ("", "utf-8", "utf8")
 
 
 def _json(text: str | bytes, what: str) -> Any:

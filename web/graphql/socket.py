@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from graphql import GraphQLError
 from strawberry.asgi import ASGIWebSocketAdapter
@@ -11,16 +12,22 @@ from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http.exceptions import NonJsonMessageReceived, WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     BaseGraphQLTransportWSHandler,
+    Operation,
 )
 
-from ...core.errors import MissionError
+from ...core.errors import MissionError, QuotaExceeded
 from ...core.identity import Caller
 from ...schema.context import Context
+from ...schema.errors import presented
 from ..auth import bearer, secret_of, user_named
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
-    from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
+    from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+        CompleteMessage,
+        Message,
+        SubscribeMessage,
+    )
 
     from ..state import AppState
 
@@ -78,11 +85,60 @@ class SocketContext(Context):
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """Closes the socket for a message that the protocol does not know, and for nothing else."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._extensions: dict[str, dict[str, Any]] = {}
+        """What was sent beside the document of an operation that is about to start."""
+
     async def handle_message(self, message: Message) -> None:
         if fault := _fault(dict(message)):
             await self.handle_invalid_message(fault)
         else:
             await super().handle_message(message)
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        id, most = message["id"], self.max_subscriptions_per_connection
+        known = not self.connection_acknowledged or id in self.operations
+        if not known and most is not None and len(self.operations) >= most:
+            await self._refuse(
+                id,
+                QuotaExceeded(
+                    "max_socket_operations",
+                    f"this connection has {most} operations under way, which is the most; complete"
+                    " one, or open another connection",
+                ),
+            )
+            return
+        if extensions := dict(message["payload"]).get("extensions"):
+            self._extensions[id] = cast("dict[str, Any]", extensions)
+        await super().handle_subscribe(message)
+
+    async def handle_complete(self, message: CompleteMessage) -> None:
+        self._extensions.pop(message["id"], None)  # it may not have started yet
+        await super().handle_complete(message)
+
+    async def run_operation(self, operation: Operation[Context, None]) -> None:
+        try:
+            results = await self.schema.stream(
+                operation.query,
+                variable_values=operation.variables,
+                context_value=self.context,
+                operation_name=operation.operation_name,
+                operation_extensions=self._extensions.pop(operation.id, None),
+            )
+            async with aclosing(results):
+                await self._send_result_stream(operation, results)
+            await operation.send_operation_message({"id": operation.id, "type": "complete"})
+        except WebSocketDisconnected:
+            return
+        except Exception as error:
+            with suppress(WebSocketDisconnected):
+                await self._refuse(operation.id, error)
+            self.operations.pop(operation.id, None)
+
+    async def _refuse(self, id: str, error: Exception) -> None:
+        told = presented(GraphQLError(str(error), original_error=error))
+        await self.send_message({"id": id, "type": "error", "payload": [told.formatted]})
 
     async def handle_task_exception(self, error: Exception) -> None:
         if not isinstance(error, WebSocketDisconnected):

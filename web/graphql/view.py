@@ -94,6 +94,7 @@ class GraphQLView(GraphQL[Context, None]):
             graphql_ide=None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=timedelta(seconds=INIT_SECONDS),
+            max_subscriptions_per_connection=settings.max_socket_operations,
             allowed_origins=settings.allowed_origins,
         )
         self._serve = DropStalled(self._connection, stalled_seconds)

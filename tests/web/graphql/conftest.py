@@ -124,7 +124,8 @@ class Http:
         return await self.client.post(self.url, json=body, headers={"Accept": accept})
 
     async def get(self, accept: str = JSON, **params: str) -> httpx.Response:
-        return await self.client.get(self.url, params=params, headers={"Accept": accept})
+        headers = {"Accept": accept, "GraphQL-Require-Preflight": "1"}
+        return await self.client.get(self.url, params=params, headers=headers)
 
     async def raw(self, body: bytes, media: str = JSON) -> httpx.Response:
         return await self.client.post(self.url, content=body, headers={"Content-Type": media})

@@ -9,6 +9,7 @@ import structlog
 from starlette.types import Message
 
 from .conftest import JSON, RESPONSE, Http, Json, Server
+from .test_stream import MULTIPART
 
 VIEWER = "{ viewer { userId } }"
 ANSWERED = {"data": {"viewer": {"userId": "local"}}}
@@ -110,6 +111,55 @@ async def test_a_body_that_a_form_elsewhere_could_send_is_415(http: Http) -> Non
         assert (await http.raw(body, media)).status_code == 415, media
     for media in (JSON, "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"'):
         assert (await http.raw(body, media)).json() == ANSWERED
+
+
+@pytest.mark.parametrize("accept", [JSON, RESPONSE, "text/event-stream", MULTIPART])
+async def test_a_get_that_a_page_elsewhere_could_cause_is_refused_in_every_form(
+    http: Http, accept: str
+) -> None:
+    async def asked_with(**headers: str) -> int:
+        response = await http.client.get(
+            http.url, params={"query": VIEWER}, headers={"Accept": accept, **headers}
+        )
+        if response.status_code == 200:
+            assert '"userId":"local"' in response.text
+        else:
+            assert "GraphQL-Require-Preflight" in response.json()["errors"][0]["message"]
+        return response.status_code
+
+    assert await asked_with() == 403
+    for harmless in (
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "text/plain; application/json"},
+        {"Accept-Language": "en"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+    ):
+        assert await asked_with(**harmless) == 403, harmless
+    for telling in (
+        {"GraphQL-Require-Preflight": "1"},
+        {"Apollo-Require-Preflight": "true"},
+        {"X-Apollo-Operation-Name": "Viewer"},
+        {"X-Mission-User": "local"},
+        {"Content-Type": "application/json"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ):
+        assert await asked_with(**telling) == 200, telling
+
+
+async def test_who_asks_is_told_the_cost_over_http(http: Http) -> None:
+    body = {"query": VIEWER, "extensions": {"cost": True}}
+    cost = (await http.post(body)).json()["extensions"]["cost"]
+    assert (cost["cost"], cost["limits"]["cost"]) == (2, 50_000)
+    asked = await http.get(query=VIEWER, extensions='{"cost": true}')
+    assert asked.json()["extensions"]["cost"] == cost
+    streamed = await http.post(body, "text/event-stream")
+    assert '"extensions":{"cost":{"cost":2,' in streamed.text
+    refused = await http.post({**body, "query": "{ " + "a: viewer { userId } " * 60 + "}"})
+    assert refused.json()["extensions"]["cost"]["aliases"] == 60
+    assert "extensions" not in (await http.post({"query": VIEWER})).json()
 
 
 async def test_a_mutation_by_get_is_refused_and_does_nothing(http: Http) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import structlog
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
@@ -106,6 +107,51 @@ async def test_an_unknown_thing_to_follow_is_an_error_of_the_operation(connected
         assert error["type"] == "error"
         assert error["payload"][0]["extensions"] == {"code": "NOT_FOUND"}
         await answers(socket)
+
+
+async def test_who_asks_is_told_the_cost_over_a_socket(connected: Connect) -> None:
+    async with connected() as socket:
+        payload = {"query": VIEWER, "extensions": {"cost": True}}
+        await socket.send({"type": "subscribe", "id": "c", "payload": payload})
+        result, _ = [await socket.receive() for _ in range(2)]
+        assert result["payload"]["extensions"]["cost"]["cost"] == 2
+        await answers(socket)
+
+
+async def test_a_defect_ends_its_operation_with_an_incident_and_not_the_socket(
+    connected: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret")
+
+    async with connected() as socket:
+        with monkeypatch.context() as patch, structlog.testing.capture_logs() as logs:
+            patch.setattr(server.view.schema, "stream", broken)
+            [error] = await operation(socket, "b", VIEWER)
+        assert error["type"] == "error"
+        [told] = error["payload"]
+        assert told["message"] == "Internal error"
+        assert [entry["incident"] for entry in logs] == [told["extensions"]["incident"]]
+        await answers(socket)
+
+
+async def test_a_socket_has_so_many_operations_under_way_and_no_more(
+    connected: Connect, http: Http, server: Server
+) -> None:
+    process = await http.send("hello")
+    query = "subscription S($id: ID!) { sessionEvents(sessionId: $id) { seq } }"
+    async with connected() as socket:
+        for number in range(101):
+            await socket.subscribe(f"{number}", query, id=process["sessionId"])
+        error = await socket.receive()
+        assert (error["type"], error["id"]) == ("error", "100")
+        assert error["payload"][0]["extensions"] == {
+            "code": "QUOTA_EXCEEDED",
+            "reason": "max_socket_operations",
+        }
+        await socket.send({"type": "complete", "id": "0"})
+        await answers(socket)
+    await server.until_nobody_follows()
 
 
 MALFORMED = (

@@ -59,7 +59,8 @@ async def test_a_reply_streams_as_server_sent_events(http: Http) -> None:
 async def test_a_subscription_can_be_read_by_get(http: Http) -> None:
     process = await http.send("hello")
     params = {"query": REPLY, "variables": json.dumps({"id": process["pid"]})}
-    response = await http.client.get(http.url, params=params, headers={"Accept": EVENTS})
+    headers = {"Accept": EVENTS, "GraphQL-Require-Preflight": "1"}
+    response = await http.client.get(http.url, params=params, headers=headers)
     assert response.text.count("event: next") > 0
     assert response.text.endswith("event: complete\r\ndata: \r\n\r\n")
 
