@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from types import TracebackType
@@ -18,7 +19,7 @@ from .events.hub import Hub
 from .events.log import EventLog
 from .events.service import EventService
 from .events.system import SystemStream
-from .health.checker import make_checker
+from .health.checker import Check, make_checker
 from .identity import SYSTEM
 from .llm.factory import LLMFactory
 from .memory.layers import MemoryLayers
@@ -34,7 +35,13 @@ from .tower.control_tower import ControlTower
 class Node:
     """Everything that runs on one data folder. Two can live in one process, on two folders."""
 
-    def __init__(self, runtime: MissionRuntime, capabilities: CapabilityRegistry) -> None:
+    def __init__(
+        self,
+        runtime: MissionRuntime,
+        capabilities: CapabilityRegistry,
+        checks: Mapping[str, Check] | None = None,
+    ) -> None:
+        """`checks`, by component, are asked for readiness beside the node's own."""
         self.runtime = runtime
         self.capabilities = capabilities
         self.database = runtime.persistence
@@ -58,7 +65,7 @@ class Node:
         self.tokens = TokenService(self.database)
         self.tower = ControlTower(runtime, capabilities, self.chat, log)
         self.cleanup = CleanUp(runtime.settings, self.database)
-        self.health = make_checker(runtime, self.database)
+        self.health = make_checker(runtime, self.database, checks or {})
         self.started_at = datetime.now(UTC)
         self._begun = False
         self._started = AsyncExitStack()

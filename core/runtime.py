@@ -11,6 +11,7 @@ from .llm.factory import LLMFactory
 from .llm.mock import MockProvider
 from .llm.provider import LLMProvider
 from .prompts import Prompt, Prompts
+from .services import Services
 from .settings import Settings
 from .storage.database import make_database
 from .storage.persistence import Persistence
@@ -43,6 +44,7 @@ class MissionRuntime:
     threads: ThreadPool = field(kw_only=True, default_factory=lambda: ThreadPool(DEFAULT_THREADS))
     prompts: Prompts = field(kw_only=True, default_factory=Prompts)
     breakers: Breakers = field(kw_only=True, default_factory=Breakers)
+    services: Services = field(kw_only=True, default_factory=Services)
 
     def llm(self, role: str) -> LLMProvider:
         """What plays this role (`writer`, `planner`, ...)."""
@@ -65,6 +67,7 @@ def create_mission_runtime(
     config_registry: ConfigRegistry | None = None,
     *,
     prompts: Iterable[Prompt] = (),
+    services: Services | None = None,
 ) -> MissionRuntime:
     """Build a runtime. What is not given is made from the settings.
 
@@ -75,6 +78,7 @@ def create_mission_runtime(
         use_mock: answer with the deterministic mock provider, whatever the settings say.
         config_registry: where capabilities put their configs.
         prompts: those of the capabilities; the settings may override them.
+        services: theirs. Whoever serves the runtime opens and closes them.
     """
     settings = settings or Settings()
     threads = ThreadPool(settings.tool_threads)
@@ -101,4 +105,5 @@ def create_mission_runtime(
         threads=threads,
         prompts=registry,
         breakers=breakers,
+        services=Services() if services is None else services,
     )

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..core.capabilities import OrchestratorSpec
 from ..core.llm.mock import MockProvider
 from ..core.prompts import Prompt
 from ..core.tools.spec import ToolSpec
 from ..core.tower.process import Quota
-from .faults import PluginFault, guard
+from .faults import PluginFault
 from .hookspecs import PluginContext
-from .implementations import Implementations, call
+from .implementations import Implementations
+from .returned import (
+    NAME,
+    NAME_RULE,
+    check_name,
+    check_once,
+    entries,
+    functions,
+    is_async,
+    items,
+    takes,
+    type_name,
+)
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from ..core.events.feed import Observer
+    from ..core.health.checker import Check
     from ..core.llm.factory import ProviderMaker
 
-T = TypeVar("T")
-
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-NAME_RULE = "A name is 1 to 64 letters, digits, '_' and '-', and starts with a letter."
+COMMANDS_OF_SERVER = frozenset(
+    ("answer", "ask", "cleanup", "demo", "plugins", "questions", "serve", "token")
+)
+"""Names after `mission` that are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,112 +47,62 @@ class Contributions:
     tools: tuple[ToolSpec, ...]
     configs: Mapping[str, object]
     prompts: tuple[Prompt, ...]
-    graphql: Mapping[str, type]
+    services: Mapping[str, object]
     orchestrators: tuple[OrchestratorSpec, ...]
     llm_providers: Mapping[str, ProviderMaker]
+    graphql: Mapping[str, type]
+    routes: tuple[BaseRoute, ...]
+    event_observers: tuple[Observer, ...]
+    readiness_checks: Mapping[str, Check]
+    commands: tuple[Callable[..., object], ...]
 
 
 def collect(hooks: Implementations, context: PluginContext) -> Contributions:
     """Call the `register_` hooks of one plugin. Raises PluginFault at the first mistake."""
-    tools = _specs(hooks, context, "register_tools", ToolSpec)
-    _check_once("register_tools", [spec.name for spec in tools])
-    prompts = _specs(hooks, context, "register_prompts", Prompt)
-    for prompt in prompts:
-        _check_name("register_prompts", prompt.name)
-    _check_once("register_prompts", [f"{item.name} version {item.version}" for item in prompts])
-    orchestrators = _specs(hooks, context, "register_orchestrators", OrchestratorSpec)
-    for spec in orchestrators:
-        _check_orchestrator(spec)
-    versions = [f"{spec.name} version {spec.version}" for spec in orchestrators]
-    _check_once("register_orchestrators", versions)
     return Contributions(
-        tools=tuple(tools),
-        configs=_entries(hooks, context, "register_configs"),
-        prompts=tuple(prompts),
-        graphql=_extensions(hooks, context),
-        orchestrators=tuple(orchestrators),
+        tools=_tools(hooks, context),
+        configs=entries(hooks, context, "register_configs"),
+        prompts=_prompts(hooks, context),
+        services=entries(hooks, context, "register_services"),
+        orchestrators=_orchestrators(hooks, context),
         llm_providers=_providers(hooks, context),
+        graphql=_extensions(hooks, context),
+        routes=_routes(hooks, context),
+        event_observers=_observers(hooks, context),
+        readiness_checks=_checks(hooks, context),
+        commands=_commands(hooks, context),
     )
 
 
-def _specs(hooks: Implementations, context: PluginContext, hook: str, kind: type[T]) -> list[T]:
-    specs: list[T] = []
-    for implementation in hooks.get(hook, ()):
-        with _guard(hook):
-            specs += _checked_list(hook, call(implementation, context=context), kind)
-    return specs
+def _tools(hooks: Implementations, context: PluginContext) -> tuple[ToolSpec, ...]:
+    hook = "register_tools"
+    tools = items(hooks, context, hook, ToolSpec, hint="Decorate the function with @tool.")
+    check_once(hook, [spec.name for spec in tools])
+    return tuple(tools)
 
 
-def _checked_list(hook: str, value: object, kind: type[T]) -> list[T]:
-    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
-        raise PluginFault(
-            f"{hook}() returned {_type(value)}, expected {kind.__name__}.",
-            f"Return a list, even for one: `return [{kind.__name__}(...)]`; `return []` for none.",
-        )
-    items = list(value)
-    for item in items:
-        if not isinstance(item, kind):
-            plain_tool = kind is ToolSpec and callable(item)
-            raise PluginFault(
-                f"{hook}() returned a list that holds {_type(item)}, expected {kind.__name__}.",
-                "Decorate the function with @tool." if plain_tool else "Return nothing else in it.",
-            )
-    return items
+def _prompts(hooks: Implementations, context: PluginContext) -> tuple[Prompt, ...]:
+    hook = "register_prompts"
+    prompts = items(hooks, context, hook, Prompt)
+    for prompt in prompts:
+        check_name(hook, prompt.name)
+    check_once(hook, [f"{item.name} version {item.version}" for item in prompts])
+    return tuple(prompts)
 
 
-def _entries(hooks: Implementations, context: PluginContext, hook: str) -> dict[str, Any]:
-    pairs: list[tuple[str, object]] = []
-    for implementation in hooks.get(hook, ()):
-        with _guard(hook):
-            value = call(implementation, context=context)
-            if not isinstance(value, Mapping):
-                raise PluginFault(
-                    f"{hook}() returned {_type(value)}, expected a mapping by name.",
-                    'Return a dict: `return {"name": ...}`; `return {}` for none.',
-                )
-            pairs += value.items()
-    for name, _ in pairs:
-        _check_name(hook, name)
-    _check_once(hook, [name for name, _ in pairs])
-    return dict(pairs)
-
-
-def _providers(hooks: Implementations, context: PluginContext) -> dict[str, ProviderMaker]:
-    hook = "register_llm_providers"
-    providers = _entries(hooks, context, hook)
-    for name, make in providers.items():
-        if not callable(make):
-            raise PluginFault(
-                f"{hook}() returned {_type(make)} for '{name}', expected a function that takes the "
-                "settings.",
-                f'Return what makes the provider: `return {{"{name}": lambda settings: ...}}`.',
-            )
-    if MockProvider.name in providers:
-        raise PluginFault(
-            f"{hook}() offers '{MockProvider.name}', which is the server's own.",
-            "Choose another name for the provider.",
-        )
-    return providers
-
-
-def _extensions(hooks: Implementations, context: PluginContext) -> dict[str, type]:
-    hook = "register_graphql"
-    extensions = _entries(hooks, context, hook)
-    for name, extension in extensions.items():
-        # Asked by its mark: Strawberry is slow to import, and the schema's affair.
-        if not isinstance(extension, type) or not hasattr(extension, "__strawberry_definition__"):
-            given = extension.__name__ if isinstance(extension, type) else _type(extension)
-            raise PluginFault(
-                f"{hook}() returned {given} for '{name}', expected a class of Strawberry.",
-                f"Decorate the class whose fields '{name}' shall have too with @strawberry.type.",
-            )
-    return extensions
+def _orchestrators(hooks: Implementations, context: PluginContext) -> tuple[OrchestratorSpec, ...]:
+    hook = "register_orchestrators"
+    orchestrators = items(hooks, context, hook, OrchestratorSpec)
+    for spec in orchestrators:
+        _check_orchestrator(spec)
+    check_once(hook, [f"{spec.name} version {spec.version}" for spec in orchestrators])
+    return tuple(orchestrators)
 
 
 def _check_orchestrator(spec: OrchestratorSpec) -> None:
-    _check_name("register_orchestrators", spec.name)
+    check_name("register_orchestrators", spec.name)
     where = f"register_orchestrators() offers '{spec.name}' with"
-    if not (_is_async(spec.function) and _takes_one(spec.function)):
+    if not (is_async(spec.function) and takes(spec.function, 1)):
         raise PluginFault(
             f"{where} function {spec.function!r}.",
             "Give an async function that takes the mission:"
@@ -155,34 +117,96 @@ def _check_orchestrator(spec: OrchestratorSpec) -> None:
             raise PluginFault(f"{where} {field} {number!r}.", f"{field} is an integer from 1.")
 
 
-def _is_async(function: object) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
+def _providers(hooks: Implementations, context: PluginContext) -> dict[str, ProviderMaker]:
+    hook = "register_llm_providers"
+    providers = entries(hooks, context, hook)
+    for name, make in providers.items():
+        if not callable(make):
+            raise PluginFault(
+                f"{hook}() returned {type_name(make)} for '{name}', expected a function that takes "
+                "the settings.",
+                f'Return what makes the provider: `return {{"{name}": lambda settings: ...}}`.',
+            )
+    if MockProvider.name in providers:
+        raise PluginFault(
+            f"{hook}() offers '{MockProvider.name}', which is the server's own.",
+            "Choose another name for the provider.",
+        )
+    return providers
+
+
+def _extensions(hooks: Implementations, context: PluginContext) -> dict[str, type]:
+    hook = "register_graphql"
+    extensions = entries(hooks, context, hook)
+    for name, extension in extensions.items():
+        # Asked by its mark: Strawberry is slow to import, and the schema's affair.
+        if not isinstance(extension, type) or not hasattr(extension, "__strawberry_definition__"):
+            given = extension.__name__ if isinstance(extension, type) else type_name(extension)
+            raise PluginFault(
+                f"{hook}() returned {given} for '{name}', expected a class of Strawberry.",
+                f"Decorate the class whose fields '{name}' shall have too with @strawberry.type.",
+            )
+    return extensions
+
+
+def _routes(hooks: Implementations, context: PluginContext) -> tuple[BaseRoute, ...]:
+    hook = "register_routes"
+    if hook not in hooks:
+        return ()
+    from starlette.routing import BaseRoute
+
+    routes = items(
+        hooks, context, hook, BaseRoute, hint='Wrap the function: `Route("/path", function)`.'
     )
+    if routes and not NAME.fullmatch(context.name):
+        raise PluginFault(
+            f"{hook}() offers routes, but the plugin's name {context.name!r} cannot stand in a"
+            " path.",
+            f"Rename its entry point. {NAME_RULE}",
+        )
+    return tuple(routes)
 
 
-def _takes_one(function: Callable[..., object]) -> bool:
-    try:
-        inspect.signature(function).bind(object())
-    except (TypeError, ValueError):
-        return False
-    return True
+def _observers(hooks: Implementations, context: PluginContext) -> tuple[Observer, ...]:
+    hook = "register_event_observers"
+    meant = "`async def observe(event: Event) -> None`"
+    observers = functions(hooks, context, hook, meant)
+    for observer in observers:
+        if not (is_async(observer) and takes(observer, 1)):
+            raise PluginFault(
+                f"{hook}() offers '{observer.__name__}', which is no async function of an event.",
+                f"Write {meant}.",
+            )
+    return tuple(observers)
 
 
-def _check_name(hook: str, name: object) -> None:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise PluginFault(f"{hook}() offers something named {name!r}.", NAME_RULE)
+def _checks(hooks: Implementations, context: PluginContext) -> dict[str, Check]:
+    hook = "register_readiness_checks"
+    checks: dict[str, Any] = entries(hooks, context, hook)
+    for name, check in checks.items():
+        if not (callable(check) and is_async(check) and takes(check, 0)):
+            raise PluginFault(
+                f"{hook}() returned {type_name(check)} for '{name}', expected an async function"
+                " without arguments.",
+                f"Write `async def {name.replace('-', '_')}() -> ComponentHealth`.",
+            )
+    return checks
 
 
-def _check_once(hook: str, names: list[str]) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise PluginFault(f"{hook}() offers '{name}' twice.", "Rename or remove one of them.")
+def command_name(function: Callable[..., object]) -> str:
+    """What it is called on the command line: `re_index` is `re-index`."""
+    return function.__name__.strip("_").replace("_", "-")
 
 
-def _guard(hook: str) -> AbstractContextManager[None]:
-    return guard(f"{hook}()", "Correct the hook, upgrade the plugin, or disable it.")
-
-
-def _type(value: object) -> str:
-    return type(value).__name__
+def _commands(hooks: Implementations, context: PluginContext) -> tuple[Callable[..., object], ...]:
+    hook = "register_commands"
+    commands = functions(hooks, context, hook, "a function that Typer can read")
+    for command in commands:
+        check_name(hook, command_name(command))
+    check_once(hook, [command_name(command) for command in commands])
+    if commands and context.name in COMMANDS_OF_SERVER:
+        raise PluginFault(
+            f"{hook}() offers commands, but `mission {context.name}` is one of the server's own.",
+            "Rename the plugin's entry point, or offer no commands.",
+        )
+    return tuple(commands)

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Literal, cast
 import structlog
 
 from ..core.configs import Configs
+from ..core.services import Services
 from ..core.tools.catalog import ToolCatalog
 from .contributions import Contributions
 from .faults import PluginFault, describe, traceback_of
 from .hookspecs import PluginContext
 from .implementations import Implementations, call
+from .readiness import lenient
 from .report import PluginReport, PluginStatus
 
 if TYPE_CHECKING:
     from ..core.capabilities import OrchestratorSpec
+    from ..core.health.checker import Check
     from ..core.llm.factory import ProviderMaker
     from ..core.prompts import Prompt
     from ..core.runtime import MissionRuntime
@@ -49,10 +52,13 @@ class PluginHost:
         self.tools = ToolCatalog()
         self.configs = Configs()
         self.prompts: tuple[Prompt, ...] = ()
+        self.services = Services()
+        self.readiness_checks: dict[str, Check] = {}
         self.orchestrators: tuple[OrchestratorSpec, ...] = ()
         self.llm_providers: dict[str, ProviderMaker] = {}
         self._plugins: list[Plugin] = []
-        self._running: list[Plugin] = []
+        self._begun: list[Plugin] = []
+        self._running: set[Plugin] = set()
 
     def admit(self, plugin: Plugin) -> None:
         """Take in a plugin whose names are known to be free."""
@@ -62,6 +68,11 @@ class PluginHost:
         for name, config in offered.configs.items():
             self.configs.register(name, config)
         self.prompts += offered.prompts
+        for name, service in offered.services.items():
+            self.services.register(name, service)
+        for name, check in offered.readiness_checks.items():
+            component = f"{plugin.context.name}.{name}"
+            self.readiness_checks[component] = lenient(component, check)
         self.orchestrators += offered.orchestrators
         self.llm_providers |= offered.llm_providers
         self.reports += (plugin.report,)
@@ -87,28 +98,42 @@ class PluginHost:
         self.reports = tuple(failed if report is loaded else report for report in self.reports)
 
     async def started(self, runtime: MissionRuntime) -> None:
-        """Run each plugin's `runtime_started`, in load order. One that fails is reported so."""
+        """Open each plugin's services and run its `runtime_started`, in load order. One that fails
+        is reported so."""
         for plugin in self._plugins:
+            self._begun.append(plugin)
             try:
+                for name in plugin.contributions.services:
+                    await _within(f"opening the service '{name}'", self.services.open(name))
                 await _run(plugin, "runtime_started", runtime)
             except PluginFault as fault:
                 self.fail(plugin, fault)
             else:
-                self._running.append(plugin)
+                self._running.add(plugin)
 
     async def stopping(self, runtime: MissionRuntime) -> None:
-        """Run `runtime_stopping` of each plugin that started, the last one first."""
-        while self._running:
-            plugin = self._running.pop()
-            try:
-                await _run(plugin, "runtime_stopping", runtime)
-            except PluginFault as fault:
-                log.error(
-                    "plugin.not_stopped",
-                    plugin=plugin.context.name,
-                    reason=fault.reason,
-                    exc_info=traceback_of(fault),
-                )
+        """Run `runtime_stopping` of each plugin that started, and close its services, the last one
+        first."""
+        while self._begun:
+            plugin = self._begun.pop()
+            if plugin in self._running:
+                self._running.discard(plugin)
+                await _tried(plugin, _run(plugin, "runtime_stopping", runtime))
+            for name in reversed(tuple(plugin.contributions.services)):
+                closing = self.services.close(name)
+                await _tried(plugin, _within(f"closing the service '{name}'", closing))
+
+
+async def _tried(plugin: Plugin, work: Awaitable[None]) -> None:
+    try:
+        await work
+    except PluginFault as fault:
+        log.error(
+            "plugin.not_stopped",
+            plugin=plugin.context.name,
+            reason=fault.reason,
+            exc_info=traceback_of(fault),
+        )
 
 
 async def _run(
@@ -116,27 +141,33 @@ async def _run(
 ) -> None:
     """Await one hook of one plugin. Raises PluginFault for whatever it does but return in time."""
     for hook in plugin.hooks.get(name, ()):
-        asked_to_stop = _times_cancelled()
-        deadline = asyncio.timeout(HOOK_SECONDS)
-        try:
-            async with deadline:
-                await cast(Awaitable[None], call(hook, context=plugin.context, runtime=runtime))
-        except KeyboardInterrupt:
+        work = call(hook, context=plugin.context, runtime=runtime)
+        await _within(f"{name}()", cast(Awaitable[None], work))
+
+
+async def _within(what: str, work: Awaitable[None]) -> None:
+    """Await what a plugin does. Raises PluginFault for whatever it does but return in time."""
+    asked_to_stop = _times_cancelled()
+    deadline = asyncio.timeout(HOOK_SECONDS)
+    try:
+        async with deadline:
+            await work
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # It may let the cancellation of a task of its own through: that is not ours.
+        if isinstance(error, asyncio.CancelledError) and _times_cancelled() > asked_to_stop:
             raise
-        except BaseException as error:
-            # A hook may let the cancellation of a task of its own through: that is not ours.
-            if isinstance(error, asyncio.CancelledError) and _times_cancelled() > asked_to_stop:
-                raise
-            problem = (
-                f"took longer than {HOOK_SECONDS:g} seconds and was cancelled"
-                if deadline.expired()
-                else f"raised {describe(error)}"
-            )
-            raise PluginFault(
-                f"{name}() {problem}.",
-                "What the plugin registered stays served. Correct the cause and restart the "
-                "server, or disable the plugin.",
-            ) from error
+        problem = (
+            f"took longer than {HOOK_SECONDS:g} seconds and was cancelled"
+            if deadline.expired()
+            else f"raised {describe(error)}"
+        )
+        raise PluginFault(
+            f"{what} {problem}.",
+            "What the plugin registered stays served. Correct the cause and restart the "
+            "server, or disable the plugin.",
+        ) from error
 
 
 def _times_cancelled() -> int:

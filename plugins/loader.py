@@ -8,33 +8,42 @@ from dataclasses import replace
 import structlog
 
 from ..core.settings import Settings
-from .contributions import collect
+from .contributions import collect, command_name
 from .discovery import Candidate, given, installed
 from .faults import PluginFault, guard
 from .hookspecs import API_VERSION, PluginContext
 from .host import Plugin, PluginHost
 from .implementations import implementations
+from .own_settings import read_settings
 from .report import PluginReport, PluginStatus
 
 __all__ = ["PluginHost", "load_plugins"]
 
 log = structlog.get_logger(__name__)
 
-CLAIMED = ("tools", "configs", "prompts", "orchestrators", "llm_providers")
+CLAIMED = ("tools", "configs", "prompts", "services", "orchestrators", "llm_providers")
 """What has a name that only one plugin may have, as the reports call it."""
 
 
 def load_plugins(
-    settings: Settings, plugins: Iterable[object] | None = None, *, entry_points: bool = True
+    settings: Settings,
+    plugins: Iterable[object] | None = None,
+    *,
+    entry_points: bool = True,
+    only: str | None = None,
 ) -> PluginHost:
     """Load what the embedding program gives, then the server's own plugins, then the installed.
 
-    Where two claim one name, the one loaded first keeps it. Never raises for a plugin's mistake:
+    Where two claim one name, the one loaded first keeps it. With `only`, plugins of other names are
+    left alone. Never raises for a plugin's mistake:
     see `PluginHost.reports`.
     """
     candidates = given(plugins or ())
     if entry_points:
         candidates += installed()
+    known = {candidate.name for candidate in candidates}
+    if only is not None:
+        candidates = [candidate for candidate in candidates if candidate.name == only]
     host = PluginHost()
     for candidate in candidates:
         report = PluginReport(
@@ -48,10 +57,9 @@ def load_plugins(
             host.refuse(report, fault)
         else:
             host.admit(plugin)
-    unknown = set(settings.disabled_plugins) - {candidate.name for candidate in candidates}
+    unknown = set(settings.disabled_plugins) - known
     if unknown:
-        names = sorted(candidate.name for candidate in candidates)
-        log.warning("plugin.disabled_unknown", unknown=sorted(unknown), plugins=names)
+        log.warning("plugin.disabled_unknown", unknown=sorted(unknown), plugins=sorted(known))
     return host
 
 
@@ -79,6 +87,7 @@ def _load(candidate: Candidate, report: PluginReport, settings: Settings) -> Plu
         _check_api(loaded, candidate)
         hooks = implementations(loaded)
     context = PluginContext(candidate.name, candidate.distribution, candidate.version, settings)
+    context = replace(context, own_settings=read_settings(hooks, context))
     offered = collect(hooks, context)
     served = replace(
         report,
@@ -87,7 +96,12 @@ def _load(candidate: Candidate, report: PluginReport, settings: Settings) -> Plu
         prompts=tuple(dict.fromkeys(prompt.name for prompt in offered.prompts)),
         orchestrators=tuple(dict.fromkeys(spec.name for spec in offered.orchestrators)),
         llm_providers=tuple(offered.llm_providers),
+        services=tuple(offered.services),
         graphql=tuple(offered.graphql),
+        routes=tuple(getattr(route, "path", "") or "/" for route in offered.routes),
+        event_observers=tuple(each.__name__ for each in offered.event_observers),
+        readiness_checks=tuple(offered.readiness_checks),
+        commands=tuple(command_name(each) for each in offered.commands),
     )
     return Plugin(context, hooks, offered, served)
 

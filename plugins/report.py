@@ -32,8 +32,13 @@ class PluginReport:
     tools: tuple[str, ...] = ()
     configs: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
     orchestrators: tuple[str, ...] = ()
     graphql: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    event_observers: tuple[str, ...] = ()
+    readiness_checks: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     llm_providers: tuple[str, ...] = ()
 
     @property

@@ -30,6 +30,7 @@ class Plugin:
     tools: list[str] = strawberry.field(description="Names of the tools that it brings.")
     configs: list[str] = strawberry.field(description="Names of the configs that it brings.")
     prompts: list[str] = strawberry.field(description="Names of the prompts that it brings.")
+    services: list[str] = strawberry.field(description="Names of the services that it brings.")
     capabilities: list[str] = strawberry.field(
         description="Names of the capabilities that it brings."
     )
@@ -38,6 +39,19 @@ class Plugin:
     )
     llm_providers: list[str] = strawberry.field(
         description="Names of the LLM providers that it brings."
+    )
+
+    routes: list[str] = strawberry.field(
+        description="Paths that it serves below `/plugins/<name>`."
+    )
+    event_observers: list[str] = strawberry.field(
+        description="Names of its functions that are told of events."
+    )
+    readiness_checks: list[str] = strawberry.field(
+        description="Names of what it adds to the checks of readiness, less `<name>.`."
+    )
+    commands: list[str] = strawberry.field(
+        description="What it adds to the command line, below `mission <name>`."
     )
 
     @classmethod
@@ -52,9 +66,14 @@ class Plugin:
             tools=list(report.tools),
             configs=list(report.configs),
             prompts=list(report.prompts),
+            services=list(report.services),
             capabilities=list(report.orchestrators),
             extended_types=list(report.graphql),
             llm_providers=list(report.llm_providers),
+            routes=list(report.routes),
+            event_observers=list(report.event_observers),
+            readiness_checks=list(report.readiness_checks),
+            commands=list(report.commands),
         )
 
 

@@ -29,6 +29,7 @@ from .graphql import GraphQLView
 from .graphql.operation import PREFLIGHT_HEADERS
 from .guard import Guard, refuse_unsafe
 from .lifespan import lifespan
+from .plugin_routes import routes_of
 from .rest import table as rest
 from .rest.submission import KEY_HEADER
 from .state import AppState
@@ -54,7 +55,8 @@ def create_app(
     refuse_unsafe(settings)
     host = load_plugins(settings, plugins)
     runtime = _runtime(settings, host)
-    node = Node(runtime, CapabilityRegistry(host.orchestrators, settings.default_capability))
+    capabilities = CapabilityRegistry(host.orchestrators, settings.default_capability)
+    node = Node(runtime, capabilities, host.readiness_checks)
     _warn_of_unknown_names(runtime, node.capabilities)
     state = AppState(settings, host, node)
     graphql = GraphQLView(settings, host)
@@ -66,6 +68,7 @@ def create_app(
             Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),
             *rest.routes,
             *ws.routes,
+            *routes_of(host),
         ],
         middleware=_middleware(state),
         exception_handlers={HTTPException: http_error, MissionError: mission_error},
@@ -82,6 +85,7 @@ def _runtime(settings: Settings, host: PluginHost) -> MissionRuntime:
         use_mock=settings.llm_provider == "mock" and not settings.llm_roles,
         config_registry=host.configs,
         prompts=host.prompts,
+        services=host.services,
     )
     if isinstance(runtime.llm_provider_factory, LLMFactory):
         for name, make in host.llm_providers.items():

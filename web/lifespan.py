@@ -8,6 +8,7 @@ from typing import cast
 
 from starlette.applications import Starlette
 
+from ..plugins.observers import observing
 from .state import AppState
 
 
@@ -40,6 +41,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 async def _plugins(state: AppState) -> AsyncIterator[None]:
     try:
         await state.plugins.started(state.node.runtime)
-        yield
+        async with observing(state.plugins, state.node.feed):
+            yield
     finally:
         await state.plugins.stopping(state.node.runtime)

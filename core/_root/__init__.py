@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         ToolFailed,
         Unavailable,
     )
+    from .core.events.event import Event
+    from .core.health.result import ComponentHealth, ComponentStatus
     from .core.identity import Caller
     from .core.llm.provider import (
         LLMChunk,
@@ -65,6 +67,8 @@ _HOMES = {
         "ToolFailed",
         "Unavailable",
     ),
+    "core.events.event": ("Event",),
+    "core.health.result": ("ComponentHealth", "ComponentStatus"),
     "core.identity": ("Caller",),
     "core.llm.provider": (
         "LLMChunk",
@@ -96,11 +100,14 @@ __all__ = [
     "Busy",
     "Caller",
     "ChildFailed",
+    "ComponentHealth",
+    "ComponentStatus",
     "ConfigRegistry",
     "Conflict",
     "ControlTower",
     "Declined",
     "Envelope",
+    "Event",
     "Forbidden",
     "InterruptExpired",
     "InvalidInput",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ..clock import Micros, from_datetime, now
 from .event import Event
 from .hub import ALL, Hub
 from .log import MAX_READ, EventLog
+
+Observer = Callable[[Event], Awaitable[None]]
 
 REMEMBERED = 10_000  # streams whose position is known
 

@@ -74,8 +74,10 @@ class HealthChecker:
         )
 
 
-def make_checker(runtime: MissionRuntime, database: Database) -> HealthChecker:
-    """The checker of one server: its database and its source of LLM replies."""
+def make_checker(
+    runtime: MissionRuntime, database: Database, checks: Mapping[str, Check]
+) -> HealthChecker:
+    """The checker of one server: its database, its source of LLM replies, and `checks`."""
 
     def served(provider: str) -> bool:
         factory = runtime.llm_provider_factory
@@ -87,6 +89,7 @@ def make_checker(runtime: MissionRuntime, database: Database) -> HealthChecker:
         {
             "database": database_check(database),
             "models": models_check(_uses(runtime), served),
+            **checks,
         },
     )
 

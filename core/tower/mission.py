@@ -89,6 +89,13 @@ class Mission:
         prompt = self._run.snapshot("prompt", name, lambda: registry.choose(name), Prompt)
         return cast(Prompt, prompt).fill(values)
 
+    def service(self, name: str) -> Any:
+        """A service of a plugin, as it is now: what it does to the world belongs into a step.
+
+        Raises KeyError naming the choices, and Unavailable where it failed to start.
+        """
+        return self._run.runtime.services.get(name)
+
     async def clarify(
         self, question: str, *, options: Sequence[str] = (), timeout: float | None = None
     ) -> str:

@@ -16,6 +16,7 @@ from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.process import Quota
 from mission_system.plugins import host as host_module
 from mission_system.plugins.hookspecs import PluginContext, hookimpl
+from mission_system.plugins.implementations import SIGNATURES
 from mission_system.plugins.loader import load_plugins
 from mission_system.plugins.report import PluginReport, PluginStatus
 
@@ -152,6 +153,50 @@ WRONG: list[tuple[str, object, str]] = [
         {"Session": Quota},
         "register_graphql() returned Quota for 'Session', expected a class of Strawberry.",
     ),
+    ("register_services", [1], "register_services() returned list, expected a mapping by name."),
+    (
+        "register_routes",
+        [answer],
+        "register_routes() returned a list that holds function, expected BaseRoute.",
+    ),
+    (
+        "register_event_observers",
+        ["observe"],
+        "register_event_observers() returned a list that holds str, expected a function.",
+    ),
+    (
+        "register_event_observers",
+        [no_mission],
+        "register_event_observers() offers 'no_mission', which is no async function of an event.",
+    ),
+    (
+        "register_event_observers",
+        [answer, answer],
+        "register_event_observers() offers 'answer' twice.",
+    ),
+    (
+        "register_readiness_checks",
+        {"index": answer},
+        "register_readiness_checks() returned function for 'index', expected an async function"
+        " without arguments.",
+    ),
+    (
+        "register_readiness_checks",
+        {"index": lambda: True},
+        "register_readiness_checks() returned function for 'index', expected an async function"
+        " without arguments.",
+    ),
+    (
+        "register_commands",
+        {"search": answer},
+        "register_commands() returned dict, expected a function.",
+    ),
+    (
+        "register_commands",
+        [print, "search"],
+        "register_commands() returned a list that holds str, expected a function.",
+    ),
+    ("register_commands", [print, print], "register_commands() offers 'print' twice."),
     (
         "register_llm_providers",
         {"acme": "https://acme.example"},
@@ -172,6 +217,50 @@ def test_a_wrong_return_value_is_named_and_nothing_is_served(
 ) -> None:
     report = load(**returning(hook, value))
     assert (report.status, report.reason) == (PluginStatus.FAILED, reason)
+
+
+@pytest.mark.parametrize("hook", sorted(n for n in SIGNATURES if n.startswith("register_")))
+def test_a_hook_that_raises_fails_its_own_plugin_only(hook: str) -> None:
+    def function(context: PluginContext) -> object:
+        raise OSError("disk full")
+
+    def plugin(name: str, **hooks: object) -> SimpleNamespace:
+        @hookimpl(specname="register_configs")
+        def configs() -> dict[str, int]:
+            return {name: 1}
+
+        return SimpleNamespace(__name__=name, configs=configs, **hooks)
+
+    broken = plugin("broken", hook=hookimpl(function, specname=hook))
+    host = load_plugins(Settings(), [broken, plugin("other")], entry_points=False)
+    assert [report.status for report in host.reports] == [PluginStatus.FAILED, PluginStatus.LOADED]
+    assert (host.reports[0].reason or "").startswith(f"{hook}() raised OSError: disk full (")
+    assert host.reports[0].fix == "Correct the hook, upgrade the plugin, or disable it."
+    assert [*host.configs] == ["other"]
+
+
+def test_a_plugin_whose_name_cannot_stand_in_a_path_has_no_routes() -> None:
+    from starlette.routing import Route
+
+    @hookimpl
+    def register_routes() -> list[object]:
+        return [Route("/who", print)]
+
+    plugin = SimpleNamespace(__name__="my docs", register_routes=register_routes)
+    [report] = load_plugins(Settings(), [plugin], entry_points=False).reports
+    assert report.reason is not None
+    assert "the plugin's name 'my docs' cannot stand in a path" in report.reason
+
+
+def test_a_plugin_called_as_a_command_of_the_server_has_no_commands() -> None:
+    @hookimpl
+    def register_commands() -> list[object]:
+        return [print]
+
+    plugin = SimpleNamespace(__name__="serve", register_commands=register_commands)
+    [report] = load_plugins(Settings(), [plugin], entry_points=False).reports
+    assert report.reason is not None
+    assert "`mission serve` is one of the server's own" in report.reason
 
 
 def test_a_plain_function_among_the_tools_is_told_of_the_decorator() -> None:

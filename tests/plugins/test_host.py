@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from mission_system.core.errors import Unavailable
 from mission_system.core.runtime import MissionRuntime
 from mission_system.core.settings import Settings
 from mission_system.plugins import host as host_module
+from mission_system.plugins.faults import PluginFault
 from mission_system.plugins.hookspecs import PluginContext, hookimpl
 from mission_system.plugins.host import PluginHost
 from mission_system.plugins.loader import load_plugins
@@ -187,3 +190,78 @@ async def test_what_never_started_is_not_stopped(lives: Lives) -> None:
     host = load(lives.plugin("one"))
     await host.stopping(RUNTIME)
     assert lives.told == []
+
+
+def with_services(plugin: Any, services: dict[str, object]) -> object:
+    @hookimpl
+    def register_services() -> dict[str, object]:
+        return services
+
+    plugin.register_services = register_services
+    return plugin
+
+
+async def test_services_are_open_while_the_hooks_of_their_plugin_run(lives: Lives) -> None:
+    @asynccontextmanager
+    async def service(name: str) -> AsyncIterator[str]:
+        lives.told.append(f"({name}")
+        yield name
+        lives.told.append(f"{name})")
+
+    one = with_services(lives.plugin("one"), {"a": service("a"), "b": service("b")})
+    host = load(one, lives.plugin("two"))
+    await host.started(RUNTIME)
+    assert host.services.get("a") == "a"
+    await host.stopping(RUNTIME)
+    assert lives.told == ["(a", "(b", "+one", "+two", "-two", "-one", "b)", "a)"]
+
+
+async def test_a_service_that_cannot_be_opened_fails_its_plugin_and_no_other(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "HOOK_SECONDS", 0.01)
+
+    @asynccontextmanager
+    async def service(open_it: Act) -> AsyncIterator[None]:
+        await open_it()
+        yield
+
+    one = with_services(lives.plugin("one"), {"a": service(nothing), "b": service(fail)})
+    two = with_services(lives.plugin("two"), {"c": service(forever)})
+    host = load(one, two, lives.plugin("three"))
+    await host.started(RUNTIME)
+    told = {report.name: report for report in host.reports}
+    assert (told["one"].reason or "").startswith("opening the service 'b' raised ConnectionError")
+    assert (told["two"].reason or "").startswith("opening the service 'c' took longer than")
+    assert told["three"].status is PluginStatus.LOADED
+    host.services.get("a")
+    with pytest.raises(Unavailable):
+        host.services.get("b")
+    await host.stopping(RUNTIME)
+    assert lives.told == ["+three", "-three"]
+    with pytest.raises(Unavailable):
+        host.services.get("a")
+
+
+async def test_a_service_that_cannot_be_closed_does_not_keep_others_open(lives: Lives) -> None:
+    @asynccontextmanager
+    async def service(close_it: Act) -> AsyncIterator[None]:
+        yield
+        await close_it()
+
+    one = with_services(lives.plugin("one"), {"a": service(nothing), "b": service(fail)})
+    host = load(one)
+    await host.started(RUNTIME)
+    await host.stopping(RUNTIME)
+    for name in ("a", "b"):
+        with pytest.raises(Unavailable):
+            host.services.get(name)
+
+
+async def test_a_plugin_that_fails_twice_is_reported_with_both_reasons(lives: Lives) -> None:
+    host = load(lives.plugin("one", start=fail))
+    host.fail(host.loaded[0], PluginFault("Its fields clash.", "Rename them."))
+    await host.started(RUNTIME)
+    [report] = host.reports
+    assert (report.reason or "").startswith("Its fields clash. runtime_started() raised Conn")
+    assert (report.fix or "").startswith("Rename them. What the plugin registered stays served.")

@@ -12,6 +12,7 @@ from ...core.errors import MissionError
 from .ask import answer, ask, questions
 from .cleanup import cleanup
 from .demo import demo
+from .plugin_commands import Commands
 from .plugins import plugins
 from .serve import serve
 from .token import token
@@ -39,10 +40,12 @@ def _fail(message: str) -> NoReturn:
 
 def _app() -> typer.Typer:
     app = typer.Typer(
+        cls=Commands,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         help="Runs pip-installable capabilities: journaled, resumable, bounded.",
+        epilog="Plugins may add commands of their own: mission plugins list.",
     )
     app.callback()(_options)
     for command in (demo, serve, ask, questions, answer, cleanup):

@@ -75,7 +75,12 @@ def _contributions(report: PluginReport) -> str:
         "tools": report.tools,
         "configs": report.configs,
         "prompts": report.prompts,
+        "services": report.services,
         "fields of": report.graphql,
         "LLM providers": report.llm_providers,
+        "routes": report.routes,
+        "observers": report.event_observers,
+        "checks": report.readiness_checks,
+        "commands": report.commands,
     }
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
