@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -107,8 +107,8 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._jobs: deque[_Job] = deque()
-        self._wake = threading.Condition()
+        # Waking a thread by it takes a fraction of what a condition takes. None: nothing follows.
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closing = False
         self._places = asyncio.Semaphore(MAX_QUEUED)
         self._thread: threading.Thread | None = None
@@ -127,30 +127,24 @@ class Writer:
 
     async def close(self) -> None:
         """Commit what is queued, then stop."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-            thread = self._thread
-        if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        self._closing = True
+        self._jobs.put(None)
+        if self._thread is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
 
     async def write(self, unit: Unit[T]) -> T:
         """Raises Unavailable: closed, or the file cannot be written now."""
         if self._loop is None:
             raise Unavailable("the database is closed")
         await self._places.acquire()
+        if self._closing:
+            self._places.release()
+            raise Unavailable("the database is closing")
         job = _Job(unit, self._loop.create_future())
-        with self._wake:
-            if self._closing:
-                self._places.release()
-                raise Unavailable("the database is closing")
-            self._jobs.append(job)
-            self._wake.notify()
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._serve, name="mission-writer", daemon=True
-                )
-                self._thread.start()
+        self._jobs.put(job)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="mission-writer", daemon=True)
+            self._thread.start()
         return cast(T, await job.future)
 
     # the thread
@@ -161,32 +155,31 @@ class Writer:
             with closing(connect(self._path)) as connection:
                 self._guard = _Guard()
                 connection.set_authorizer(self._guard)
-                while batch := self._take():
-                    self._run(connection, batch)
-                    self._hand_over(batch)
-                    batch = []
+                more = True
+                while more:
+                    batch, more = self._take()
+                    if batch:
+                        self._run(connection, batch)
+                        self._hand_over(self._deliver, batch)
+                        batch = []
         except BaseException as error:
             log.exception("the database's writer failed")
-            with self._wake:
-                failed = [*batch, *self._jobs]
-                self._jobs.clear()
-                self._thread = None
-            for job in failed:
-                if job.error is None:
-                    job.error = Unavailable(f"the database cannot be written: {error}")
-                    job.error.__cause__ = error
-            self._hand_over(failed)
+            self._hand_over(self._fail, batch, error)
 
-    def _hand_over(self, jobs: list[_Job]) -> None:
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Waits for units; gives all there are by then, and whether more may follow."""
+        batch: list[_Job] = []
+        with suppress(Empty):
+            while len(batch) < MAX_BATCH:
+                job = self._jobs.get(block=not batch)
+                if job is None:
+                    return batch, False
+                batch.append(job)
+        return batch, True
+
+    def _hand_over(self, receive: Callable[..., None], *results: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            cast(asyncio.AbstractEventLoop, self._loop).call_soon_threadsafe(self._deliver, jobs)
-
-    def _take(self) -> list[_Job]:
-        with self._wake:
-            while not self._jobs and not self._closing:
-                self._wake.wait()
-            count = min(len(self._jobs), MAX_BATCH)
-            return [self._jobs.popleft() for _ in range(count)]
+            cast(asyncio.AbstractEventLoop, self._loop).call_soon_threadsafe(receive, *results)
 
     def _run(self, connection: sqlite3.Connection, batch: list[_Job]) -> None:
         try:
@@ -224,6 +217,21 @@ class Writer:
             guard.unit_runs = False
         if not alone:
             connection.execute(_RELEASE)
+
+    # the event loop
+
+    def _fail(self, batch: list[_Job], cause: BaseException) -> None:
+        """The thread has ended: so does all that it has not done."""
+        self._thread = None
+        with suppress(Empty):
+            while True:
+                if (job := self._jobs.get_nowait()) is not None:
+                    batch.append(job)
+        for job in batch:
+            if job.error is None:
+                job.error = Unavailable(f"the database cannot be written: {cause}")
+                job.error.__cause__ = cause
+        self._deliver(batch)
 
     def _deliver(self, batch: list[_Job]) -> None:
         self.batches += 1
