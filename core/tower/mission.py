@@ -61,6 +61,11 @@ class Mission:
         self.tools = Tools(run)
         self.state = State(run)
 
+    @property
+    def quota(self) -> Quota:
+        """What this process may use; it may be adjusted while it runs."""
+        return self._run.meter.quota
+
     def llm(self, role: str = "default") -> LLM:
         """The model that plays `role` (`writer`, `planner`, ...)."""
         return LLM(self._run, role)

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 from ..capabilities import Reply
-from ..chat.text import storable
+from ..chat.text import MAX_ID, storable
 from ..errors import LLMError
 from ..events.event import NewEvent
-from ..llm.provider import LLMMessage, LLMRequest, LLMUsage, closing
+from ..llm.provider import (
+    LLMChunk,
+    LLMMessage,
+    LLMReply,
+    LLMRequest,
+    LLMTool,
+    LLMToolCall,
+    LLMUsage,
+    closing,
+)
 from ..retry import Retry
-from .effects import TEXT, Done, Run
+from .codec import adapter_of
+from .effects import Done, Run
 from .journal import Record
 from .usage import tokens_today
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English; providers count exactly, afterwards
 LONGEST_TOKENS = 16  # characters to a token that no real reply has on average
 TIMEOUT_SECONDS = 3600.0  # of a provider that the settings do not bound
+MOST_CALLS = 64  # of tools that one reply may ask for
 LONGEST_PAUSE = 30.0  # seconds before another try; a provider that asks for more gets none
+
+T = TypeVar("T")
 
 
 def _again(error: Exception) -> bool | float:
@@ -29,6 +43,23 @@ def _again(error: Exception) -> bool | float:
     if error.retry_after is None:
         return True
     return error.retry_after if error.retry_after <= LONGEST_PAUSE else False
+
+
+def _stored(reply: LLMReply) -> Any:
+    """A text that ended by itself, as most do, is stored as nothing but that."""
+    if not reply.tool_calls and reply.finish == "stop":
+        return reply.text
+    calls = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in reply.tool_calls]
+    return {"text": reply.text, "tool_calls": calls, "finish": reply.finish}
+
+
+def _read(stored: Any) -> Any:
+    return {"text": stored} if isinstance(stored, str) else stored
+
+
+_REPLY: TypeAdapter[LLMReply] = TypeAdapter(
+    Annotated[LLMReply, PlainSerializer(_stored), BeforeValidator(_read)]
+)
 
 
 class LLM:
@@ -45,16 +76,50 @@ class LLM:
             LLMError: the provider could not answer.
             QuotaExceeded: a limit of the process, or its user's of the day, is reached.
         """
-        return await self._call(prompt, streamed=False)
+        return Reply((await self.ask(prompt, streamed=False)).text)
 
     async def stream(self, prompt: str | Sequence[LLMMessage]) -> Reply:
         """The same, with its text sent to the user as it comes. Raises as `complete`."""
-        return await self._call(prompt, streamed=True)
+        return Reply((await self.ask(prompt)).text)
 
-    async def _call(self, prompt: str | Sequence[LLMMessage], *, streamed: bool) -> Reply:
-        messages = (LLMMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+    async def extract(
+        self, prompt: str | Sequence[LLMMessage], type: type[T], *, attempts: int = 3
+    ) -> T:
+        """A reply as a value of `type`: a dataclass, a pydantic model, or what else has a JSON
+        Schema. A model that replies something else is told so, and asked again.
+
+        Raises:
+            LLMError: also, kind `invalid`, where its last reply does not fit either.
+            NotEncodable: `type` has no JSON form.
+        """
+        adapter = adapter_of(cast(Any, type))
+        messages = [*_messages(prompt)]
+        for _ in range(attempts):
+            reply = await self.ask(messages, output_schema=adapter.json_schema(), streamed=False)
+            try:
+                value: T = adapter.validate_json(_without_fence(reply.text))
+            except ValidationError as error:
+                problem = f"That is not as asked for: {error}\nReply again, with JSON only."
+                messages += [LLMMessage("assistant", reply.text), LLMMessage("user", problem)]
+            else:
+                return value
+        raise LLMError("invalid", f"none of {attempts} replies of the model fits {type!r}")
+
+    async def ask(
+        self,
+        prompt: str | Sequence[LLMMessage],
+        *,
+        tools: Sequence[LLMTool] = (),
+        output_schema: Mapping[str, Any] | None = None,
+        streamed: bool = True,
+    ) -> LLMReply:
+        """A reply that may ask for tools, which the caller runs, or fit a JSON Schema.
+
+        What it cost is in its step, and not in the reply. Raises as `complete`.
+        """
+        messages = _messages(prompt)
         run = self._run
-        characters = sum(len(message.content) for message in messages)
+        characters = sum(_characters(message) for message in messages)
 
         async def check() -> None:
             run.meter.check_input(characters // CHARACTERS_PER_TOKEN)
@@ -72,13 +137,17 @@ class LLM:
                 max_output_tokens=run.meter.quota.max_output_tokens,
                 timeout=TIMEOUT_SECONDS,
                 idempotency_key=f"{run.owner.pid}:{key}",
+                tools=tuple(tools),
+                output_schema=output_schema,
                 avoid=frozenset(broke_off),
             )
             self._begin(key, attempt)
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    ask = self._stream if streamed else self._complete
-                    text, usage = await ask(request, key, attempt)
+                    if streamed:
+                        reply = await self._stream(request, key, attempt)
+                    else:
+                        reply = await run.runtime.llm(self._role).complete(request)
             except TimeoutError:
                 raise LLMError(
                     "unavailable", f"no reply from the model within {TIMEOUT_SECONDS:g} seconds"
@@ -87,7 +156,7 @@ class LLM:
                 if error.provider is not None:
                     broke_off.add(error.provider)
                 raise
-            return Done(text, usage.tokens_in, usage.tokens_out)
+            return Done(_bounded(reply, request), reply.usage.tokens_in, reply.usage.tokens_out)
 
         def tell(record: Record) -> NewEvent:
             payload: dict[str, Any] = {"step": record.key, "attempt": record.attempt}
@@ -95,11 +164,11 @@ class LLM:
                 payload |= {"tokens_in": record.tokens_in, "tokens_out": record.tokens_out}
             return NewEvent("llm.completed", payload, run.owner.pid)
 
-        text = await run.perform(
+        reply: LLMReply = await run.perform(
             "llm",
             self._role,
-            [asdict(message) for message in messages],
-            TEXT,
+            [messages, [tool.name for tool in tools], output_schema],
+            _REPLY,
             call,
             charge=("llm_calls",),
             streamed=streamed,
@@ -108,7 +177,7 @@ class LLM:
             again=_again,
             check=check,
         )
-        return Reply(text)
+        return reply
 
     def _begin(self, key: str, attempt: int) -> None:
         pid = self._run.owner.pid
@@ -118,16 +187,10 @@ class LLM:
         payload = {"step": key, "role": self._role, "attempt": attempt}
         self._run.ledger.tell(NewEvent("llm.started", payload, pid))
 
-    async def _complete(
-        self, request: LLMRequest, _key: str, _attempt: int
-    ) -> tuple[str, LLMUsage]:
-        reply = await self._run.runtime.llm(self._role).complete(request)
-        return storable(reply.text)[: _longest(request)], reply.usage
-
-    async def _stream(self, request: LLMRequest, key: str, attempt: int) -> tuple[str, LLMUsage]:
+    async def _stream(self, request: LLMRequest, key: str, attempt: int) -> LLMReply:
         pieces: list[str] = []
         offset = 0
-        usage = LLMUsage()
+        last = LLMChunk("")
         try:
             async with closing(self._run.runtime.llm(self._role).stream(request)) as chunks:
                 async for chunk in chunks:
@@ -135,12 +198,47 @@ class LLM:
                         self._run.ledger.delta(key, attempt, offset, text)
                         pieces.append(text)
                         offset += len(text)
-                    usage = chunk.usage or usage
+                    if chunk.usage is not None:
+                        last = chunk
                     if offset >= _longest(request):
                         break
         finally:
             self._run.ledger.end_deltas(key, attempt)
-        return "".join(pieces), usage
+        usage = last.usage or LLMUsage()
+        return LLMReply("".join(pieces), usage, last.tool_calls, last.model, last.finish)
+
+
+def _messages(prompt: str | Sequence[LLMMessage]) -> tuple[LLMMessage, ...]:
+    return (LLMMessage("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+
+
+def _characters(message: LLMMessage) -> int:
+    if not message.tool_calls:
+        return len(message.content)
+    asked = sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+    return len(message.content) + asked
+
+
+def _bounded(reply: LLMReply, request: LLMRequest) -> LLMReply:
+    """What of a reply can be stored, and is no more than was asked for."""
+    longest = _longest(request)
+    calls = tuple(
+        LLMToolCall(
+            storable(call.id)[:MAX_ID],
+            storable(call.name)[:MAX_ID],
+            storable(call.arguments)[:longest],
+        )
+        for call in reply.tool_calls[:MOST_CALLS]
+    )
+    return LLMReply(storable(reply.text)[:longest], tool_calls=calls, finish=reply.finish)
+
+
+def _without_fence(text: str) -> str:
+    """Some models put JSON into a block of Markdown, whatever they are told."""
+    text = text.strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text.removeprefix("```").removeprefix("json").removesuffix("```")
+    return text
 
 
 def _longest(request: LLMRequest) -> int:

@@ -33,7 +33,7 @@ class Answer:
     """
 
     text: str = "Hello from the model."
-    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list[Any])
+    calls: list[tuple[str, Any]] = field(default_factory=list[Any])
     finish: str = "stop"
     status: int = 200
     error: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from vendors import OPENAI_ERRORS, TOKENS, Answer, Vendor, serving
 
+from mission_system.core.identity import Caller
 from mission_system.core.llm.factory import LLMFactory
+from mission_system.core.llm.provider import LLMReply, LLMTool
 from mission_system.core.node import Node
 from mission_system.core.tower.mission import Mission
 from mission_system.plugins.builtin import models
 
+ANN = Caller("ann")
 FALLBACK = {"default": {"fallbacks": [{"provider": "anthropic", "model": "claude"}]}}
 
 
@@ -138,3 +142,86 @@ async def test_provider_that_keeps_failing_is_not_asked_any_more(
     for _ in range(3):
         assert (await send(node, wait=60)).reply.strip() == "From the other one."
     assert (len(openai.requests), len(anthropic.requests)) == (2, 4)
+
+
+@dataclass
+class Plan:
+    """What is extracted."""
+
+    city: str
+    days: int
+
+
+@pytest.fixture
+def extract(start_node, send, use_vendors: Callable[[Node], None]) -> Callable[..., Any]:
+    async def extract() -> Any:
+        async def work(mission: Mission) -> str:
+            plan = await mission.llm("planner").extract("Plan a trip.", Plan)
+            await mission.clarify("Go?")
+            return f"{plan.days} days in {plan.city}"
+
+        node = await start_node(work, llm_provider="openai")
+        use_vendors(node)
+        process = await send(node, wait=60)
+        if process.pending is None:
+            return process
+        return await node.tower.resume_request(ANN, process.pending.id, "yes", wait=60)
+
+    return extract
+
+
+@pytest.mark.parametrize(
+    "text", ['{"city":"Bonn","days":3}', '```json\n{"city":"Bonn","days":3}\n```']
+)
+async def test_a_reply_is_extracted_as_its_type_and_replayed(
+    extract, openai: Vendor, text: str
+) -> None:
+    openai.script = [Answer(text)]
+    assert (await extract()).reply == "3 days in Bonn"
+    [asked] = openai.requests
+    assert asked["response_format"]["json_schema"]["schema"]["required"] == ["city", "days"]
+
+
+async def test_a_reply_that_does_not_fit_is_sent_back(extract, openai: Vendor) -> None:
+    openai.script = [
+        Answer("I would go to Bonn."),
+        Answer('{"city":"Bonn","days":"many"}'),
+        Answer('{"city":"Bonn","days":3}'),
+    ]
+    assert (await extract()).reply == "3 days in Bonn"
+    assert "days" in openai.requests[-1]["messages"][-1]["content"]
+
+
+async def test_replies_that_never_fit_are_an_error(extract, openai: Vendor) -> None:
+    openai.script = [Answer("No.")]
+    process = await extract()
+    assert process.reason == "llm_error"
+    assert "none of 3 replies" in process.error
+    assert len(openai.requests) == 3
+
+
+async def test_tool_calls_and_cut_replies_are_replayed_as_they_were(
+    start_node, send, use_vendors: Callable[[Node], None], openai: Vendor
+) -> None:
+    openai.script = [Answer("See.", calls=[("look", {"a": 1})]), Answer("Long", finish="length")]
+    tool = LLMTool("look", "Look", {"type": "object", "properties": {}})
+    seen: list[list[LLMReply]] = []
+
+    async def work(mission: Mission) -> str:
+        model = mission.llm()
+        seen.append([await model.ask("hi", tools=[tool]), await model.ask("hi", streamed=False)])
+        await mission.clarify("Go?")
+        return "done"
+
+    node = await start_node(work, llm_provider="openai")
+    use_vendors(node)
+    process = await send(node, wait=60)
+    await node.tower.resume_request(ANN, process.pending.id, "yes", wait=60)
+    first, again = seen
+    assert first == again
+    assert [(reply.text.strip(), reply.finish) for reply in again] == [
+        ("See.", "tool_calls"),
+        ("Long", "length"),
+    ]
+    assert [(call.name, call.arguments) for call in again[0].tool_calls] == [("look", '{"a": 1}')]
+    assert len(openai.requests) == 2

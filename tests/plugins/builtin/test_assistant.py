@@ -73,6 +73,7 @@ async def test_the_capability_offered_is_the_one_that_answers() -> None:
     host = load_plugins(Settings(), [assistant], entry_points=False)
     [spec] = host.orchestrators
     assert (spec.name, spec.function) == ("assistant", assistant.answer)
+    assert [prompt.name for prompt in host.prompts] == ["assistant"]
 
 
 @pytest.mark.parametrize(
@@ -123,11 +124,3 @@ async def test_confirm_says_whether_it_was_done(confirmed: bool, word: str) -> N
 async def test_fail_ends_in_an_error_whose_text_a_client_may_see() -> None:
     with pytest.raises(MissionError, match="/fail"):
         await text_of(StubMission("/fail now"))
-
-
-@pytest.mark.parametrize("message", ["/clarify", "/confirm", "/fail"])
-async def test_a_real_model_gets_the_commands_as_messages(message: str) -> None:
-    mission = StubMission(message, provider="openai")
-    assert message in await text_of(mission)
-    assert mission.prompt == [LLMMessage("user", message)]
-    assert mission.questions == []

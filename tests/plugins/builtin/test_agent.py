@@ -1,0 +1,259 @@
+"""The assistant with a real client of a model that a test scripts, on a real node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vendors import OPENAI_ERRORS, Answer, Vendor, serving
+
+from mission_system.core.capabilities import CapabilityRegistry
+from mission_system.core.errors import MissionError
+from mission_system.core.identity import Caller
+from mission_system.core.llm.factory import LLMFactory
+from mission_system.core.node import Node
+from mission_system.core.runtime import create_mission_runtime
+from mission_system.core.settings import Settings
+from mission_system.core.tools.catalog import ToolCatalog
+from mission_system.core.tools.decorator import tool
+from mission_system.core.tools.spec import ToolSpec
+from mission_system.core.tower.process import Envelope, Outcome, ProcessControlBlock
+from mission_system.plugins.builtin import assistant, models
+
+ANN = Caller("ann")
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+@tool
+async def look(what: str) -> str:
+    """Look something up."""
+    return f"all about {what}"
+
+
+@tool
+async def count(items: list[str]) -> dict[str, int]:
+    """Count things."""
+    return {item: len(item) for item in items}
+
+
+@tool
+async def fail() -> str:
+    """Fail in a way nobody foresaw."""
+    raise ValueError("the password is hunter2")
+
+
+@tool
+async def refuse() -> str:
+    """Fail with something to say."""
+    raise MissionError("the shop is closed")
+
+
+@tool(risk="destructive")
+async def drop(table: str) -> str:
+    """Remove a table."""
+    return f"{table} is gone"
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
+    with serving(Vendor()) as vendor:
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{vendor.url}/v1")
+        yield vendor
+
+
+@pytest.fixture
+async def node(tmp_path: Path, model: Vendor) -> AsyncIterator[Callable[..., Any]]:
+    async with AsyncExitStack() as stack:
+
+        async def start(*tools: ToolSpec, **settings: Any) -> Node:
+            given: dict[str, Any] = {"data": tmp_path, "llm_provider": "openai"}
+            runtime = create_mission_runtime(
+                ToolCatalog(tools),
+                settings=Settings(**given | settings),
+                prompts=assistant.register_prompts(),
+            )
+            assert isinstance(runtime.llm_provider_factory, LLMFactory)
+            for name, make in models.register_llm_providers().items():
+                runtime.llm_provider_factory.register(name, make)
+            specs = tuple(assistant.register_orchestrators())
+            return await stack.enter_async_context(Node(runtime, CapabilityRegistry(specs)))
+
+        yield start
+
+
+async def send(node: Node, message: str = "hi", **envelope: Any) -> ProcessControlBlock:
+    request = Envelope(caller=ANN, message=message, **envelope)
+    process = (await node.tower.submit_request(request, wait=60)).process
+    assert process is not None
+    return process
+
+
+def told(model: Vendor, request: int = -1) -> list[dict[str, Any]]:
+    """The messages of a request: by default the last."""
+    messages: list[dict[str, Any]] = model.requests[request]["messages"]
+    return messages
+
+
+def results(model: Vendor) -> list[str]:
+    return [message["content"] for message in told(model) if message["role"] == "tool"]
+
+
+@pytest.mark.parametrize("message", ["hello", "/clarify", "/confirm", "/fail"])
+async def test_model_gets_its_prompt_and_the_message_and_its_reply_is_the_answer(
+    node, model: Vendor, message: str
+) -> None:
+    process = await send(await node(), message)
+    assert (process.reply or "").strip() == "Hello from the model."
+    system, user = told(model)
+    assert system["content"].startswith("You are a helpful assistant.")
+    assert (user["role"], user["content"]) == ("user", message)
+
+
+async def test_prompt_may_be_another_by_the_settings(node, model: Vendor) -> None:
+    await send(await node(prompts={"assistant": "Speak like a pirate."}))
+    assert told(model)[0]["content"] == "Speak like a pirate."
+
+
+async def test_conversation_so_far_goes_before_the_message(node, model: Vendor) -> None:
+    here = await node()
+    first = await send(here, "one")
+    await send(here, "two", session_id=first.session_id)
+    assert [message["content"].strip() for message in told(model)[1:]] == [
+        "one",
+        "Hello from the model.",
+        "two",
+    ]
+
+
+async def test_old_messages_give_way_to_the_quota(node, model: Vendor) -> None:
+    here = await node(quota={"max_input_tokens": 400})
+    session = None
+    for number in range(5):
+        process = await send(here, str(number) * 500, session_id=session)
+        session = process.session_id
+        assert process.outcome is Outcome.COMPLETED
+    sent = told(model)
+    assert sum(len(message["content"]) for message in sent) <= 1600
+    assert sent[-1]["content"] == "4" * 500
+    assert sent[1]["content"] != "0" * 500
+
+
+async def test_tools_are_called_and_their_results_told_until_there_is_an_answer(
+    node, model: Vendor
+) -> None:
+    model.script = [
+        Answer("Let me look.", calls=[("look", {"what": "bees"})]),
+        Answer("", calls=[("count", {"items": ["a", "bb"]}), ("look", {"what": "ants"})]),
+        Answer("That is all."),
+    ]
+    here = await node(look, count)
+    process = await send(here)
+    assert (process.reply or "").strip() == "That is all."
+    assert results(model) == ["all about bees", '{"a":1,"bb":2}', "all about ants"]
+    steps = await here.tower.steps(ANN, process.pid)
+    assert [step.kind for step in steps if step.kind in ("llm", "tool")] == [
+        "llm", "tool", "llm", "tool", "tool", "llm"
+    ]  # fmt: skip
+    assert (process.usage.llm_calls, process.usage.tool_calls) == (3, 3)
+    offered = [each["function"]["name"] for each in model.requests[0]["tools"]]
+    assert offered == ["look", "count"]
+
+
+async def test_tool_that_asks_first_waits_for_the_users_word(
+    node, model: Vendor, tmp_path: Path
+) -> None:
+    for answer, said in (("yes", "users is gone"), ("no", "The user declined.")):
+        model.script = [Answer("", calls=[("drop", {"table": "users"})]), Answer("Well.")]
+        here = await node(drop, data=tmp_path / answer)
+        process = await send(here)
+        assert process.pending is not None
+        assert process.pending.kind == "confirmation"
+        assert "users" in process.pending.question
+        asked = len(model.requests)
+        process = await here.tower.resume_request(ANN, process.pending.id, answer, wait=60)
+        assert (process.reply or "").strip() == "Well."
+        assert results(model)[0].startswith(said)
+        assert len(model.requests) == asked + 1
+
+
+async def test_failing_and_unknown_tools_are_told_without_foreign_texts(
+    node, model: Vendor
+) -> None:
+    model.script = [
+        Answer(
+            "",
+            calls=[("fail", {}), ("refuse", {}), ("nothing", {}), ("look", {"who": 1})],
+        ),
+        Answer("I see."),
+    ]
+    process = await send(await node(fail, refuse, look))
+    assert (process.reply or "").strip() == "I see."
+    failed, refused, unknown, invalid = results(model)
+    assert failed == "Error: it failed unexpectedly"
+    assert refused == "Error: the shop is closed"
+    assert "no such tool: nothing" in unknown
+    assert "what" in invalid
+
+
+async def test_arguments_that_are_no_json_are_told(node, model: Vendor) -> None:
+    model.script = [Answer("", calls=[("look", ["not", "an", "object"])]), Answer("Sorry.")]
+    process = await send(await node(look))
+    assert (process.reply or "").strip() == "Sorry."
+    assert results(model) == ["Error: the arguments are no JSON object."]
+
+
+async def test_tools_that_policy_denies_are_not_offered(node, model: Vendor) -> None:
+    policy = [{"tool": "drop", "decision": "deny"}]
+    await send(await node(look, drop, tool_policy=policy))
+    assert [each["function"]["name"] for each in model.requests[0]["tools"]] == ["look"]
+
+
+async def test_long_results_are_cut_and_old_ones_left_out(node, model: Vendor) -> None:
+    @tool
+    async def read(page: int) -> str:
+        """Read a page."""
+        return str(page) * 5000
+
+    pages = [Answer("", calls=[("read", {"page": page})]) for page in range(6)]
+    model.script = [*pages, Answer("Done.")]
+    process = await send(await node(read, quota={"max_input_tokens": 1000}))
+    assert (process.reply or "").strip() == "Done."
+    assert results(model)[0] == "(left out: there was no room)"
+    assert results(model)[-1].startswith("5555")
+    assert sum(len(message["content"] or "") for message in told(model)) <= 4000
+
+
+async def test_model_that_never_ends_is_told_its_last_reply_and_stopped_by_the_quota(
+    node, model: Vendor
+) -> None:
+    model.script = [Answer("", calls=[("look", {"what": "more"})])]
+    process = await send(await node(look, quota={"max_llm_calls": 3}))
+    assert (process.outcome, process.reason) == (Outcome.FAILED, "max_llm_calls_exceeded")
+    assert len(model.requests) == 3
+    assert "last reply" in told(model)[0]["content"]
+    assert "last reply" not in told(model, -2)[0]["content"]
+
+
+async def test_answer_fits_the_schema_that_was_asked_for(node, model: Vendor) -> None:
+    model.script = [Answer('{"city":"Bonn"}')]
+    process = await send(await node(), context={"output_schema": SCHEMA})
+    assert json.loads(process.reply or "") == {"city": "Bonn"}
+    assert "json_schema" in json.dumps(model.requests[0]["response_format"])
+
+
+async def test_schema_that_is_none_is_the_callers_mistake(node, model: Vendor) -> None:
+    process = await send(await node(), context={"output_schema": "city"})
+    assert process.reason == "invalid_input"
+    assert model.requests == []
+
+
+async def test_failure_of_the_model_ends_the_request_with_its_reason(node, model: Vendor) -> None:
+    model.script = [OPENAI_ERRORS["auth"]]
+    process = await send(await node())
+    assert (process.outcome, process.reason) == (Outcome.FAILED, "llm_error")
+    assert process.error == "openai does not accept the credentials (status 401)"
