@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import structlog
 from starlette.requests import HTTPConnection
 
 from ..core.errors import Forbidden, InvalidInput, MissionError
 from ..core.identity import LOCAL, Caller
 from ..core.settings import Settings
 from ..core.tokens.service import TokenService
+
+log = structlog.get_logger(__name__)
 
 USER_HEADER = "X-Mission-User"
 MAX_USER = 255
@@ -87,9 +90,17 @@ class Authenticator:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             shown = secret()
-            if shown is not None and await self._tokens.check(shown) is None:
+            if shown is not None and not await self._is_valid(shown):
                 body.reschedule(asyncio.get_running_loop().time())
                 return
+
+    async def _is_valid(self, secret: str) -> bool:
+        try:
+            return await self._tokens.check(secret) is not None
+        except Exception:
+            # The storage is out of reach; whoever came in stays until it can be asked again.
+            log.exception("auth.recheck_failed")
+            return True
 
 
 def acting_for(caller: Caller, user: str | None) -> Caller:

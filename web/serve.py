@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+PING_SECONDS = 20.0
+"""How often an open WebSocket is asked whether it is still there."""
+PONG_SECONDS = 20.0
+"""How long it may take to answer that."""
+DEAD_SECONDS = 60
+"""How long what was sent may wait for the other machine to take it, before a connection is given
+up. Without this the system would try for a quarter of an hour, and forever with a peer whose
+buffers are full."""
 LAST_WORDS = 2
 """Seconds in which answers may still be sent once no work is left."""
 
@@ -91,6 +100,8 @@ async def serving(
                 lifespan="off",  # ours, below: it fails with an error instead of a log line
                 ws="websockets-sansio",
                 ws_max_size=settings.max_body_bytes,
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PONG_SECONDS,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -187,6 +198,9 @@ def _bound(host: str, port: int) -> socket.socket:
         raise AddressTaken(f"cannot listen on '{host}': {error.strerror}.") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":  # connections have it from the listener
+            milliseconds = int(DEAD_SECONDS * 1000)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         # Listening now, not only when ready, is what makes a second server on this port fail.
         listener.bind(address)
         listener.listen()

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
+from mission_system.core.clock import SECOND, now
 from mission_system.core.settings import Settings
+from mission_system.core.tokens import token as token_module
+from mission_system.core.tokens.service import DAY, REMEMBER_SECONDS
 from mission_system.core.tokens.token import Token
 from mission_system.web import auth
 from mission_system.web.app import create_app
+from mission_system.web.auth import RECHECK_SECONDS
 
 from .conftest import Connect, Gate, Json, Server, started
 
@@ -107,6 +112,54 @@ async def test_revoking_a_token_closes_its_sockets(
         await server.node.tokens.revoke(token.id)
         assert await socket.closed() == 4403
     await server.until_nobody_follows()
+
+
+@pytest.mark.parametrize("transport", ["socket", "stream"])
+async def test_a_token_that_expires_ends_what_is_open(
+    connected: Connect, server: Server, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    _, secret = await server.node.tokens.create("ann", days=1)
+    id = await session_of(server, secret)
+    tomorrow = now() + 2 * DAY * SECOND
+    if transport == "socket":
+        headers = {"Authorization": f"Bearer {secret}"}
+        async with connected(additional_headers=headers) as socket:
+            await socket.subscribe("s", EVENTS, id=id)
+            monkeypatch.setattr(token_module, "now", lambda: tomorrow)
+            assert await socket.closed() == 4403
+    else:
+        async with stream(server, secret, id) as response:
+            assert response.status_code == 200
+            monkeypatch.setattr(token_module, "now", lambda: tomorrow)
+            async with asyncio.timeout(20):
+                async for _ in response.aiter_lines():
+                    pass
+    await server.until_nobody_follows()
+
+
+def test_a_token_that_is_lost_ends_what_is_open_within_a_minute() -> None:
+    assert RECHECK_SECONDS + REMEMBER_SECONDS <= 60
+
+
+async def test_a_revocation_is_heard_of_after_the_storage_was_out_of_reach(
+    connected: Connect, server: Server, ann: tuple[Token, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, secret = ann
+    async with connected(additional_headers={"Authorization": f"Bearer {secret}"}) as socket:
+        failed = asyncio.Event()
+
+        async def out_of_reach(_: str) -> None:
+            failed.set()
+            raise OSError("no storage")
+
+        with monkeypatch.context() as patch, structlog.testing.capture_logs() as logs:
+            patch.setattr(server.node.tokens, "check", out_of_reach)
+            await failed.wait()
+        assert logs[0]["event"] == "auth.recheck_failed"
+        await socket.subscribe("v", VIEWER)
+        assert (await socket.receive())["payload"]["data"]
+        await server.node.tokens.revoke(token.id)
+        assert await socket.closed() == 4403
 
 
 async def test_revoking_a_token_ends_its_streams(server: Server, ann: tuple[Token, str]) -> None:
