@@ -20,6 +20,7 @@ from .events.log import EventLog
 from .events.service import EventService
 from .events.system import SystemStream
 from .health.checker import Check, make_checker
+from .health.parts import dispatcher_check, hub_check, schema_check, writer_check
 from .identity import SYSTEM
 from .llm.factory import LLMFactory
 from .memory.layers import MemoryLayers
@@ -66,6 +67,11 @@ class Node:
         self.tower = ControlTower(runtime, capabilities, self.chat, log)
         self.cleanup = CleanUp(runtime.settings, self.database)
         self.health = make_checker(runtime, self.database, checks or {})
+        self.health.register("schema", schema_check(self.database), timeout=2)
+        self.health.register("writer", writer_check(self.database))
+        self.health.register("hub", hub_check(self._hub), timeout=2)
+        dispatcher = dispatcher_check(self.tower, runtime.settings.max_ready)
+        self.health.register("dispatcher", dispatcher, timeout=1)
         self.started_at = datetime.now(UTC)
         self._begun = False
         self._started = AsyncExitStack()
@@ -88,6 +94,7 @@ class Node:
             await self.database.open()
             started.push_async_callback(self._close)
             await self._hub.start()
+            started.push_async_callback(self.health.close)
             await self.system.open()
             await self.governor.start()
             started.push_async_callback(self.governor.stop)

@@ -57,6 +57,7 @@ def create_app(
     runtime = _runtime(settings, host)
     capabilities = CapabilityRegistry(host.orchestrators, settings.default_capability)
     node = Node(runtime, capabilities, host.readiness_checks)
+    node.health.register("plugins", probes.plugins_check(host), timeout=1)
     _warn_of_unknown_names(runtime, node.capabilities)
     state = AppState(settings, host, node)
     graphql = GraphQLView(settings, host)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..core.health.result import OverallStatus
+from ..core.health.checker import Check
+from ..core.health.result import ComponentHealth, ComponentStatus, OverallStatus
 from ..core.version import __version__
+from ..plugins.loader import PluginHost
+from ..plugins.report import PluginStatus
 from .state import AppState, Phase, state_of
 
 # A server that drains is alive to the end, and ready for nothing new.
@@ -20,6 +23,8 @@ NOT_READY: dict[Phase, str] = {
     "stopped": "stopped",
 }
 ANSWERING = ("/", "/health", "/ready", "/ws")
+JSON = "application/json"
+SHOWN = 10  # plugins named in a message
 
 
 class Started:
@@ -60,23 +65,37 @@ async def root(_request: Request) -> JSONResponse:
     )
 
 
-async def health(request: Request) -> JSONResponse:
+async def health(request: Request) -> Response:
     """Liveness: 200 once started, 500 before."""
     state = state_of(request)
     if state.phase not in ALIVE:
         return _unhealthy(state.phase, 500)
     result = await state.health_checker.check_liveness()
-    return JSONResponse(result.model_dump(mode="json"))
+    return Response(result.wire, media_type=JSON)
 
 
-async def ready(request: Request) -> JSONResponse:
+async def ready(request: Request) -> Response:
     """Readiness: 200 when healthy or degraded, 503 when unhealthy, starting or shutting down."""
     state = state_of(request)
     if state.phase != "serving":
         return _unhealthy(state.phase, 503)
     result = await state.health_checker.check_readiness()
     status = 503 if result.status is OverallStatus.UNHEALTHY else 200
-    return JSONResponse(result.model_dump(mode="json"), status)
+    return Response(result.wire, status, media_type=JSON)
+
+
+def plugins_check(host: PluginHost) -> Check:
+    """Degraded while a plugin is not served: the others work."""
+
+    async def check() -> ComponentHealth:
+        broken = (PluginStatus.FAILED, PluginStatus.INCOMPATIBLE)
+        names = [report.name for report in host.reports if report.status in broken]
+        if not names:
+            return ComponentHealth(status=ComponentStatus.UP)
+        message = f"not served: {', '.join(names[:SHOWN])}"
+        return ComponentHealth(status=ComponentStatus.DEGRADED, message=message)
+
+    return check
 
 
 def _unhealthy(phase: Phase, status: int) -> JSONResponse:

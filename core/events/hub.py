@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from secrets import randbits
 
 import orjson
 import structlog
@@ -22,6 +23,8 @@ Listener = Callable[[int, int], None]
 
 ALL = 0
 """No stream has this number: who listens to it hears of every stream."""
+ECHO = -1
+"""Nor this one: hints of it are heard by who has sent them."""
 
 
 class Hub:
@@ -59,6 +62,22 @@ class Hub:
         self._waiting[stream] = (seq, user_id)
         self._wake.set()
 
+    async def echo(self) -> None:
+        """Returns once a hint that this sends has come back."""
+        token = randbits(62)
+        heard = asyncio.Event()
+
+        def listener(_stream: int, seq: int) -> None:
+            if seq == token:
+                heard.set()
+
+        self.listen(ECHO, listener)
+        try:
+            self.hint(ECHO, token, "")
+            await heard.wait()
+        finally:
+            self.unlisten(ECHO, listener)
+
     def listen(self, stream: int, listener: Listener) -> None:
         self._listeners.setdefault(stream, set()).add(listener)
 
@@ -82,6 +101,6 @@ class Hub:
             while True:
                 message = await subscriber.get()
                 for stream, seq, _user in orjson.loads(message.message):
-                    for heard in (stream, ALL):
+                    for heard in (stream, ALL) if stream != ECHO else (ECHO,):
                         for listener in tuple(self._listeners.get(heard, ())):
                             listener(stream, seq)

@@ -24,20 +24,40 @@ if TYPE_CHECKING:
 Check = Callable[[], Awaitable[ComponentHealth]]
 """Looks at one component. May raise and may take long: the checker bounds it."""
 
+FRESH_SECONDS = 1.0
+
 log = structlog.get_logger(__name__)
 
 
 class HealthChecker:
     """Answers liveness and readiness probes. Neither method raises.
 
-    `timeout` bounds each check, in seconds; checks run at the same time.
+    `timeout` bounds each check that says nothing else, in seconds; checks run at the same time,
+    for all who ask meanwhile together, and what they find counts for `FRESH_SECONDS`.
     """
 
     def __init__(self, version: str, checks: Mapping[str, Check], timeout: float = 5.0) -> None:
         self._version = version
         self._checks = dict(checks)
         self._timeout = timeout
+        self._timeouts: dict[str, float] = {}
         self._started = time.monotonic()
+        self._checking: asyncio.Task[HealthCheckResult] | None = None
+        self._checked: HealthCheckResult | None = None
+        self._fresh_until = 0.0
+
+    def register(self, name: str, check: Check, *, timeout: float | None = None) -> None:
+        """Look at another component too, for at most `timeout` seconds.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if name in self._checks:
+            raise ValueError(f"readiness check '{name}' is registered already")
+        self._checks[name] = check
+        if timeout is not None:
+            self._timeouts[name] = timeout
+        self._fresh_until = 0.0
 
     async def check_liveness(self) -> HealthCheckResult:
         """Whether the server answers at all. Touches no dependency, so it is always healthy."""
@@ -45,17 +65,41 @@ class HealthChecker:
         return self._result({"api": api})
 
     async def check_readiness(self) -> HealthCheckResult:
-        """Whether the server can do its work: every check, run now."""
-        found = await asyncio.gather(*(self._run(name) for name in self._checks))
-        return self._result(dict(zip(self._checks, found, strict=True)))
+        """Whether the server can do its work: what every check found within the last second."""
+        if self._checked is not None and time.monotonic() < self._fresh_until:
+            return self._checked
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check_all(), name="readiness")
+        checking = self._checking
+        try:
+            # Who goes away takes the answer from nobody else.
+            return await asyncio.shield(checking)
+        except asyncio.CancelledError:
+            if not checking.cancelled():
+                raise
+            return self._result({"checker": _down("the server is stopping")})
+
+    async def close(self) -> None:
+        """End a round of checks that is under way."""
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.gather(self._checking, return_exceptions=True)
+
+    async def _check_all(self) -> HealthCheckResult:
+        names = list(self._checks)
+        found = await asyncio.gather(*(self._run(name) for name in names))
+        self._checked = self._result(dict(zip(names, found, strict=True)))
+        self._fresh_until = time.monotonic() + FRESH_SECONDS
+        return self._checked
 
     async def _run(self, name: str) -> ComponentHealth:
         began = time.monotonic()
+        timeout = self._timeouts.get(name, self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(timeout):
                 health = await self._checks[name]()
         except TimeoutError:
-            health = _down(f"no answer within {self._timeout:g} s")
+            health = _down(f"no answer within {timeout:g} s")
         except MissionError as error:
             health = _down(error.message)
         except Exception:

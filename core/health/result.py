@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,7 +42,7 @@ class ComponentHealth(BaseModel):
 
 
 class HealthCheckResult(BaseModel):
-    """The body of a probe's answer; `model_dump(mode="json")` gives its wire form."""
+    """The body of a probe's answer; `wire` is its form for clients."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,3 +51,8 @@ class HealthCheckResult(BaseModel):
     uptime_seconds: float
     version: str
     components: dict[str, ComponentHealth]
+
+    @cached_property
+    def wire(self) -> bytes:
+        """Its JSON, made once for all who are given the same result."""
+        return self.model_dump_json().encode()

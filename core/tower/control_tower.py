@@ -139,6 +139,12 @@ class ControlTower(Views):
         """(running, in line) on this node."""
         return self._dispatcher.depth
 
+    @property
+    def lost_tasks(self) -> list[str]:
+        """Tasks that it relies on and that have ended, though it is open."""
+        tasks = self._upkeep.tasks if self._open else {}
+        return sorted(name for name, task in tasks.items() if task.done())
+
     # requests
 
     async def submit_request(

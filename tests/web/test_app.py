@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
 from mission_system import Mission, OrchestratorSpec, PluginContext, hookimpl
+from mission_system.core.health.result import ComponentHealth, ComponentStatus
 from mission_system.core.identity import LOCAL
 from mission_system.core.runtime import MissionRuntime
 from mission_system.core.settings import Settings
@@ -68,7 +70,12 @@ async def test_a_serving_server_is_alive_and_ready(app: Starlette) -> None:
     assert (health.status_code, ready.status_code) == (200, 200)
     assert set(health.json()) == set(ready.json()) == PROBE_KEYS
     assert set(health.json()["components"]) == {"api"}
-    assert set(ready.json()["components"]) == {"database", "models"}
+    components = ready.json()["components"]
+    assert set(components) == {
+        *("database", "models", "schema", "writer", "hub", "dispatcher", "plugins")
+    }
+    assert {each["status"] for each in components.values()} == {"up"}
+    assert components["schema"]["message"].startswith("0001")
 
 
 async def test_before_the_start_probes_say_so(tmp_path: Path) -> None:
@@ -92,6 +99,49 @@ async def test_a_database_that_is_gone_makes_the_server_unready_not_dead(app: St
     ready = await client(app).get("/ready")
     assert (ready.status_code, ready.json()["status"]) == (503, "unhealthy")
     assert ready.json()["components"]["database"]["status"] == "down"
+
+
+async def test_a_plugin_that_failed_degrades_readiness(tmp_path: Path) -> None:
+    module = ModuleType("broken")
+
+    @hookimpl
+    def register_tools() -> list[Any]:
+        raise RuntimeError("no")
+
+    module.register_tools = register_tools  # type: ignore[attr-defined]
+    app = create_app(settings(tmp_path), [module])
+    async with lifespan(app):
+        ready = await client(app).get("/ready")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert ready.json()["components"]["plugins"]["message"] == "not served: broken"
+
+
+async def test_a_flood_of_probes_costs_a_round_of_checks_a_second(app: Starlette) -> None:
+    node = state(app).node
+    rounds = 0
+
+    async def counted() -> ComponentHealth:
+        nonlocal rounds
+        rounds += 1
+        return ComponentHealth(status=ComponentStatus.UP)
+
+    node.health.register("counted", counted)
+    http = client(app)
+    began = time.monotonic()
+
+    async def probe(path: str) -> int:
+        return (await http.get(path)).status_code
+
+    async def work() -> str | None:
+        done = await node.tower.submit_request(Envelope(caller=LOCAL, message="hello"), wait=60)
+        return done.process.reply if done.process else None
+
+    async with asyncio.TaskGroup() as group:
+        probes = [group.create_task(probe(path)) for path in ("/ready", "/health") * 500]
+        works = [group.create_task(work()) for _ in range(20)]
+    assert {task.result() for task in probes} == {200}
+    assert all("hello" in str(task.result()) for task in works)
+    assert rounds <= time.monotonic() - began + 1
 
 
 async def test_an_unknown_provider_degrades_readiness(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from mission_system.core.errors import Unavailable
+from mission_system.core.health import checker as subject
 from mission_system.core.health.checker import HealthChecker
 from mission_system.core.health.result import ComponentHealth, ComponentStatus
 
@@ -108,3 +109,62 @@ async def test_an_error_made_for_clients_is_shown() -> None:
     checks = {"database": fails(Unavailable("the database is closed"))}
     component = (await HealthChecker("1.0", checks).check_readiness()).components["database"]
     assert (component.status, component.message) == ("down", "the database is closed")
+
+
+class Counted:
+    """A check that is counted, and that waits while it is told to."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self) -> ComponentHealth:
+        self.runs += 1
+        await self.go.wait()
+        return ComponentHealth(status=ComponentStatus.UP)
+
+
+async def test_what_was_found_counts_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = Counted()
+    checker = HealthChecker("1.0", {"a": check})
+    results = [await checker.check_readiness() for _ in range(50)]
+    assert check.runs <= results[-1].uptime_seconds + 1
+    monkeypatch.setattr(subject, "FRESH_SECONDS", 0.0)
+    checker = HealthChecker("1.0", {"a": check})
+    check.runs = 0
+    for _ in range(3):
+        await checker.check_readiness()
+    assert check.runs == 3
+
+
+async def test_probes_at_the_same_time_share_one_round() -> None:
+    check = Counted()
+    check.go.clear()
+    checker = HealthChecker("1.0", {"a": check})
+    probes = [asyncio.create_task(checker.check_readiness()) for _ in range(100)]
+    await asyncio.sleep(0)
+    probes[0].cancel()  # its client has gone away
+    check.go.set()
+    results = await asyncio.gather(*probes, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert {getattr(result, "status", None) for result in results[1:]} == {"healthy"}
+    assert check.runs == 1
+
+
+async def test_a_check_may_have_a_timeout_of_its_own_and_a_name_of_its_own() -> None:
+    checker = HealthChecker("1.0", {"a": UP}, timeout=60)
+    checker.register("b", hangs, timeout=0.01)
+    result = await checker.check_readiness()
+    assert result.components["b"].message == "no answer within 0.01 s"
+    with pytest.raises(ValueError, match="'b' is registered already"):
+        checker.register("b", UP)
+
+
+async def test_a_checker_that_is_closed_tells_those_who_wait() -> None:
+    checker = HealthChecker("1.0", {"a": hangs}, timeout=60)
+    probe = asyncio.create_task(checker.check_readiness())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await checker.close()
+    assert (await probe).status == "unhealthy"
