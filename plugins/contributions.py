@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..core.alignment.indicator import OWN_INDICATORS, IndicatorSpec
 from ..core.capabilities import OrchestratorSpec
 from ..core.llm.mock import MockProvider
+from ..core.memory.layers import MemoryLayerSpec
 from ..core.prompts import Prompt
 from ..core.tools.spec import ToolSpec
 from ..core.tower.process import Quota
@@ -55,6 +57,8 @@ class Contributions:
     event_observers: tuple[Observer, ...]
     readiness_checks: Mapping[str, Check]
     commands: tuple[Callable[..., object], ...]
+    memory_layers: tuple[MemoryLayerSpec, ...]
+    alignment_indicators: tuple[IndicatorSpec, ...]
 
 
 def collect(hooks: Implementations, context: PluginContext) -> Contributions:
@@ -71,6 +75,8 @@ def collect(hooks: Implementations, context: PluginContext) -> Contributions:
         event_observers=_observers(hooks, context),
         readiness_checks=_checks(hooks, context),
         commands=_commands(hooks, context),
+        memory_layers=_layers(hooks, context),
+        alignment_indicators=_indicators(hooks, context),
     )
 
 
@@ -79,6 +85,27 @@ def _tools(hooks: Implementations, context: PluginContext) -> tuple[ToolSpec, ..
     tools = items(hooks, context, hook, ToolSpec, hint="Decorate the function with @tool.")
     check_once(hook, [spec.name for spec in tools])
     return tuple(tools)
+
+
+def _layers(hooks: Implementations, context: PluginContext) -> tuple[MemoryLayerSpec, ...]:
+    hook = "register_memory_layers"
+    layers = items(hooks, context, hook, MemoryLayerSpec)
+    check_once(hook, [spec.layer for spec in layers])
+    return tuple(layers)
+
+
+def _indicators(hooks: Implementations, context: PluginContext) -> tuple[IndicatorSpec, ...]:
+    hook = "register_alignment_indicators"
+    indicators = items(hooks, context, hook, IndicatorSpec)
+    for spec in indicators:
+        check_name(hook, spec.name)
+        if spec.name in OWN_INDICATORS:
+            raise PluginFault(
+                f"{hook}() offers '{spec.name}', which is the server's own.",
+                "Choose another name for the indicator.",
+            )
+    check_once(hook, [spec.name for spec in indicators])
+    return tuple(indicators)
 
 
 def _prompts(hooks: Implementations, context: PluginContext) -> tuple[Prompt, ...]:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from structlog.typing import FilteringBoundLogger
 
+    from ..core.alignment.indicator import IndicatorSpec
     from ..core.capabilities import OrchestratorSpec
     from ..core.events.event import Event
     from ..core.health.result import ComponentHealth
     from ..core.llm.provider import LLMProvider
+    from ..core.memory.layers import MemoryLayerSpec
     from ..core.prompts import Prompt
     from ..core.runtime import MissionRuntime
     from ..core.settings import Settings
@@ -171,6 +173,16 @@ def register_routes(context: PluginContext) -> Iterable[BaseRoute]:
 
 
 @hookspec
+def register_memory_layers(context: PluginContext) -> Iterable[MemoryLayerSpec]:
+    """Offer layers of memory that the server does not keep: L3 semantic, L5 graph, L6 skills.
+
+    Called once, before startup; each layer's `check` is called whenever somebody looks. A layer
+    belongs to one plugin; a clash is reported with both distributions. If this raises, the plugin
+    is marked failed and the others still load.
+    """
+
+
+@hookspec
 def register_event_observers(
     context: PluginContext,
 ) -> Iterable[Callable[[Event], Awaitable[None]]]:
@@ -201,6 +213,16 @@ def register_commands(context: PluginContext) -> Iterable[Callable[..., object]]
     Called once, before startup, and by the command line when such a command is run: import what a
     command needs inside its function. If this raises, the plugin is marked failed and the others
     still load.
+    """
+
+
+@hookspec
+def register_alignment_indicators(context: PluginContext) -> Iterable[IndicatorSpec]:
+    """Offer promises to be measured beside the server's own.
+
+    Called once, before startup; each indicator's `measure` is called when somebody looks, every 15
+    seconds at most. Names are unique across the server and its plugins; a clash is reported with
+    both distributions. If this raises, the plugin is marked failed and the others still load.
     """
 
 

@@ -20,9 +20,11 @@ from .readiness import lenient
 from .report import PluginReport, PluginStatus
 
 if TYPE_CHECKING:
+    from ..core.alignment.indicator import IndicatorSpec
     from ..core.capabilities import OrchestratorSpec
     from ..core.health.checker import Check
     from ..core.llm.factory import ProviderMaker
+    from ..core.memory.layers import MemoryLayerSpec
     from ..core.prompts import Prompt
     from ..core.runtime import MissionRuntime
 
@@ -56,6 +58,8 @@ class PluginHost:
         self.readiness_checks: dict[str, Check] = {}
         self.orchestrators: tuple[OrchestratorSpec, ...] = ()
         self.llm_providers: dict[str, ProviderMaker] = {}
+        self.memory_layers: tuple[MemoryLayerSpec, ...] = ()
+        self.alignment_indicators: tuple[IndicatorSpec, ...] = ()
         self._plugins: list[Plugin] = []
         self._begun: list[Plugin] = []
         self._running: set[Plugin] = set()
@@ -75,6 +79,8 @@ class PluginHost:
             self.readiness_checks[component] = lenient(component, check)
         self.orchestrators += offered.orchestrators
         self.llm_providers |= offered.llm_providers
+        self.memory_layers += offered.memory_layers
+        self.alignment_indicators += offered.alignment_indicators
         self.reports += (plugin.report,)
         self._plugins.append(plugin)
 

@@ -21,7 +21,10 @@ __all__ = ["PluginHost", "load_plugins"]
 
 log = structlog.get_logger(__name__)
 
-CLAIMED = ("tools", "configs", "prompts", "services", "orchestrators", "llm_providers")
+CLAIMED = (
+    *("tools", "configs", "prompts", "services", "orchestrators", "llm_providers"),
+    *("memory_layers", "alignment_indicators"),
+)
 """What has a name that only one plugin may have, as the reports call it."""
 
 
@@ -97,6 +100,8 @@ def _load(candidate: Candidate, report: PluginReport, settings: Settings) -> Plu
         orchestrators=tuple(dict.fromkeys(spec.name for spec in offered.orchestrators)),
         llm_providers=tuple(offered.llm_providers),
         services=tuple(offered.services),
+        memory_layers=tuple(spec.layer for spec in offered.memory_layers),
+        alignment_indicators=tuple(spec.name for spec in offered.alignment_indicators),
         graphql=tuple(offered.graphql),
         routes=tuple(getattr(route, "path", "") or "/" for route in offered.routes),
         event_observers=tuple(each.__name__ for each in offered.event_observers),

@@ -40,6 +40,8 @@ class PluginReport:
     readiness_checks: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     llm_providers: tuple[str, ...] = ()
+    memory_layers: tuple[str, ...] = ()
+    alignment_indicators: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:

@@ -40,6 +40,12 @@ class Plugin:
     llm_providers: list[str] = strawberry.field(
         description="Names of the LLM providers that it brings."
     )
+    memory_layers: list[str] = strawberry.field(
+        description="The layers of memory that it keeps, such as `L3`."
+    )
+    alignment_indicators: list[str] = strawberry.field(
+        description="Names of the alignment indicators that it brings."
+    )
 
     routes: list[str] = strawberry.field(
         description="Paths that it serves below `/plugins/<name>`."
@@ -74,6 +80,8 @@ class Plugin:
             event_observers=list(report.event_observers),
             readiness_checks=list(report.readiness_checks),
             commands=list(report.commands),
+            memory_layers=list(report.memory_layers),
+            alignment_indicators=list(report.alignment_indicators),
         )
 
 

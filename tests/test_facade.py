@@ -26,6 +26,9 @@ API = {
         "SessionCreate",
         "SessionResponse",
     },
+    "mission_system.api.governance": {
+        *("Case", "IndicatorSpec", "LayerStatus", "Measurement", "MemoryLayerSpec"),
+    },
     "mission_system.api.graphql": {
         "After",
         "Capability",

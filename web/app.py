@@ -57,6 +57,10 @@ def create_app(
     runtime = _runtime(settings, host)
     capabilities = CapabilityRegistry(host.orchestrators, settings.default_capability)
     node = Node(runtime, capabilities, host.readiness_checks)
+    for layer in host.memory_layers:
+        node.memory_layers.register(layer)
+    for indicator in host.alignment_indicators:
+        node.alignment.register(indicator)
     node.health.register("plugins", probes.plugins_check(host), timeout=1)
     _warn_of_unknown_names(runtime, node.capabilities)
     state = AppState(settings, host, node)

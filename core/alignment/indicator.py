@@ -21,6 +21,11 @@ IndicatorState = Literal["met", "missed", "unknown", "failed"]
 """`unknown`: nothing has happened yet that it could be measured by. `failed`: it could not be
 measured."""
 
+OWN_INDICATORS = (
+    *("evidence_chain", "bounded_retry", "deterministic_spine", "observability"),
+    "human_oversight",
+)
+
 log = structlog.get_logger(__name__)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import structlog
 from pydantic import BaseModel, Field
 
+from mission_system.core.alignment.indicator import IndicatorSpec
 from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.memory.layers import MemoryLayerSpec
 from mission_system.core.prompts import Prompt
 from mission_system.core.settings import Settings
 from mission_system.core.tools.decorator import tool
@@ -58,6 +61,20 @@ def returning(hook: str, value: object) -> dict[str, object]:
         return {"weather": 1}
 
     return {"hook": hookimpl(function, specname=hook), "configs": configs}
+
+
+async def nothing(*_: object) -> Any:
+    raise AssertionError("nobody looks")
+
+
+def layer(id: Any) -> MemoryLayerSpec:
+    return MemoryLayerSpec(layer=id, backend="vectors", check=nothing)
+
+
+def indicator(name: str) -> IndicatorSpec:
+    return IndicatorSpec(
+        name=name, title="Tidy", definition="Of all.", threshold=1.0, measure=nothing
+    )
 
 
 async def no_mission() -> str:
@@ -207,6 +224,26 @@ WRONG: list[tuple[str, object, str]] = [
         "register_llm_providers",
         {"mock": print},
         "register_llm_providers() offers 'mock', which is the server's own.",
+    ),
+    (
+        "register_memory_layers",
+        {"L3": "vectors"},
+        "register_memory_layers() returned dict, expected MemoryLayerSpec.",
+    ),
+    (
+        "register_memory_layers",
+        [layer("L3"), layer("L3")],
+        "register_memory_layers() offers 'L3' twice.",
+    ),
+    (
+        "register_alignment_indicators",
+        [indicator("tidy house")],
+        "register_alignment_indicators() offers something named 'tidy house'.",
+    ),
+    (
+        "register_alignment_indicators",
+        [indicator("observability")],
+        "register_alignment_indicators() offers 'observability', which is the server's own.",
     ),
 ]
 

@@ -46,6 +46,8 @@ def test_only_the_hooks_of_a_running_server_are_async() -> None:
         "register_commands",
         "register_orchestrators",
         "register_llm_providers",
+        "register_memory_layers",
+        "register_alignment_indicators",
         "runtime_started",
         "runtime_stopping",
     }

@@ -82,5 +82,7 @@ def _contributions(report: PluginReport) -> str:
         "observers": report.event_observers,
         "checks": report.readiness_checks,
         "commands": report.commands,
+        "memory layers": report.memory_layers,
+        "alignment indicators": report.alignment_indicators,
     }
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)

@@ -1,0 +1,258 @@
+"""Each indicator by cases that keep the promise and cases that break it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mission_system.core.alignment import indicator as subject
+from mission_system.core.alignment.evidence import resolves
+from mission_system.core.alignment.indicator import (
+    OWN_INDICATORS,
+    Case,
+    Indicator,
+    IndicatorSpec,
+    Measurement,
+)
+from mission_system.core.capabilities import OrchestratorSpec, Reply
+from mission_system.core.clock import now
+from mission_system.core.errors import Unavailable
+from mission_system.core.identity import Caller
+from mission_system.core.node import Node
+from mission_system.core.retry import Retry
+from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tools.decorator import tool
+from mission_system.core.tower.journal import Record, store_record
+from mission_system.core.tower.mission import Mission
+from mission_system.core.tower.process import Envelope, ProcessControlBlock, ProcessState
+
+ANN = Caller("ann")
+
+
+@tool
+def search(query: str) -> list[str]:
+    """Find."""
+    return [f'a "quoted" line about {query}', "naïve — text"]
+
+
+@tool(risk="write")
+def save(text: str) -> str:
+    """Save."""
+    return "saved"
+
+
+@tool(retry=Retry(attempts=3, initial_seconds=0))
+def flaky() -> str:
+    """Fail."""
+    raise RuntimeError("no")
+
+
+async def cites(mission: Mission) -> Reply:
+    await mission.tools.search(query="bees")
+    return Reply("see", {"citations": [{"text": mission.message}]})
+
+
+async def saves(mission: Mission) -> str:
+    return str(await mission.tools.save(text=mission.message))
+
+
+async def tries(mission: Mission) -> str:
+    try:
+        return str(await mission.tools.flaky())
+    except Exception:
+        return "failed"
+
+
+@pytest.fixture
+async def node(start_node: Any) -> Node:
+    allowed = OrchestratorSpec("allowed", saves, tool_policy={"save": "allow"})
+    started: Node = await start_node(
+        cites, saves, tries, allowed, tools=[search, save, flaky], max_restarts=1
+    )
+    return started
+
+
+async def send(node: Node, message: str, capability: str) -> ProcessControlBlock:
+    envelope = Envelope(caller=ANN, message=message, capability=capability)
+    process = (await node.tower.submit_request(envelope, wait=20)).process
+    assert process is not None
+    return process
+
+
+async def measured(node: Node, name: str) -> Indicator:
+    node.alignment.forget()
+    return {each.name: each for each in await node.alignment.report()}[name]
+
+
+async def step(node: Node, process: ProcessControlBlock | None, **given: Any) -> None:
+    """A step in the journal, as none should be."""
+    record = Record(
+        **{
+            "key": "9",
+            "kind": "tool",
+            "name": "search",
+            "digest": "",
+            "status": "completed",
+            "created_at": now(),
+            "output": "1",
+            **given,
+        }
+    )
+    pid = process.pid if process is not None else None
+    await node.database.write(lambda tx: store_record(tx, pid, record))
+
+
+async def test_nothing_has_happened_yet(node: Node) -> None:
+    found = await node.alignment.report()
+    assert tuple(each.name for each in found) == OWN_INDICATORS
+    assert {(each.state, each.value, each.total) for each in found} == {("unknown", None, 0)}
+
+
+async def test_citations_resolve_in_what_steps_have_found(node: Node) -> None:
+    await send(node, 'a "quoted" line', "cites")
+    await send(node, "naïve — text", "cites")
+    assert (await measured(node, "evidence_chain")).value == 1.0
+    lost = await send(node, "what nobody has said", "cites")
+    found = await measured(node, "evidence_chain")
+    assert (found.state, found.total, found.good) == ("missed", 3, 2)
+    text = "1 of 1 citations of an answer lead to nothing"
+    assert found.cases == (Case(text, lost.pid),)
+
+
+@pytest.mark.parametrize(
+    ("citation", "holds"),
+    [
+        ({"step": "0"}, True),
+        ({"step": "7"}, False),
+        ("bees", True),
+        ("wasps", False),
+        ({"text": "bees", "path": "nowhere"}, True),
+        ({"text": "", "url": "https://bees"}, True),
+        ({"text": "wasps", "url": "https://bees"}, False),
+        ({"page": 3}, False),
+        ("", False),
+        (None, False),
+        (["bees"], False),
+    ],
+)
+def test_a_citation_names_a_step_or_quotes_one(citation: object, holds: bool) -> None:
+    assert resolves(citation, {"0": '["bees", "https://bees"]'}) is holds
+
+
+async def test_retries_within_their_policy_are_bounded(node: Node) -> None:
+    process = await send(node, "hi", "tries")
+    assert (await measured(node, "bounded_retry")).state == "met"
+    await step(node, process, key="8", name="flaky", attempt=4)  # 3, and a crash that is survived
+    assert (await measured(node, "bounded_retry")).state == "met"
+    await step(node, process, name="flaky", attempt=5)
+    found = await measured(node, "bounded_retry")
+    assert (found.state, found.total - found.good) == ("missed", 1)
+    assert found.cases == (Case("tool 'flaky' took 5 attempts of 4", process.pid),)
+    # Somebody has looked, and had it made again.
+    await step(node, process, key="9.review4", kind="interrupt", name="agent_review")
+    assert (await measured(node, "bounded_retry")).state == "met"
+
+
+async def test_replays_that_diverge_are_told(node: Node) -> None:
+    asked = await send(node, "hi", "saves")
+    assert asked.pending is not None
+    await node.tower.resume_request(ANN, asked.pending.id, "yes", wait=20)
+    found = await measured(node, "deterministic_spine")
+    assert (found.state, found.total) == ("met", 1)
+    other = await send(node, "hi", "saves")
+
+    async def diverge(tx: Transaction) -> None:
+        await tx.execute("UPDATE step SET input_changed = ?", (True,))
+        await tx.execute(
+            "UPDATE process SET state = 'blocked', reason = 'diverged', epoch = 2 WHERE pid = ?",
+            (other.pid,),
+        )
+
+    await node.database.write(diverge)
+    found = await measured(node, "deterministic_spine")
+    assert (found.total, found.good) == (2, 0)
+    assert {case.pid for case in found.cases} == {asked.pid, other.pid}
+
+
+async def test_steps_without_an_outcome_or_a_reason_are_told(node: Node) -> None:
+    process = await send(node, "bees", "cites")
+    assert (await measured(node, "observability")).value == 1.0
+    waiting = await send(node, "hi", "saves")
+    assert waiting.state is ProcessState.WAITING
+    await step(node, waiting, status="started", output=None)  # under way: says nothing yet
+    assert (await measured(node, "observability")).value == 1.0
+    await step(node, process, key="8", status="started", output=None)
+    await step(node, process, key="9", status="failed", output=None)
+    found = await measured(node, "observability")
+    assert {case.text for case in found.cases} == {
+        "tool 'search' has no outcome",
+        "tool 'search' failed without a reason",
+    }
+    assert found.total - found.good == 2
+
+
+async def test_risky_calls_were_confirmed_or_allowed(node: Node) -> None:
+    asked = await send(node, "hi", "saves")
+    assert (await measured(node, "human_oversight")).state == "unknown"
+    assert asked.pending is not None
+    await node.tower.resume_request(ANN, asked.pending.id, "yes", wait=20)
+    await send(node, "hi", "allowed")
+    found = await measured(node, "human_oversight")
+    assert (found.state, found.total) == ("met", 2)
+    unasked = await send(node, "bees", "cites")
+    await step(node, unasked, name="save")
+    await node.runtime.tool_executor.execute("save", {"text": "outside"})
+    found = await measured(node, "human_oversight")
+    assert (found.state, found.total, found.good) == ("missed", 4, 2)
+    assert found.cases[0].text == "'save' ran, and nobody was asked"
+    assert {case.pid for case in found.cases} == {unasked.pid, None}
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (RuntimeError("secret"), "it could not be measured; the server's log says why"),
+        (Unavailable("the index is being built"), "the index is being built"),
+        (None, "not measured within 0.05 s"),
+    ],
+)
+async def test_an_indicator_of_a_plugin_that_fails_or_hangs_says_so(
+    node: Node, monkeypatch: pytest.MonkeyPatch, problem: Exception | None, message: str
+) -> None:
+    async def measure(_: object) -> Measurement:
+        if problem is not None:
+            raise problem
+        monkeypatch.setattr(subject, "MEASURE_SECONDS", 5.0)
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    if problem is None:
+        monkeypatch.setattr(subject, "MEASURE_SECONDS", 0.05)
+    spec = IndicatorSpec(
+        name="tidy", title="Tidy", definition="Of all.", threshold=0.5, measure=measure
+    )
+    node.alignment.register(spec)
+    found = await measured(node, "tidy")
+    assert (found.state, found.value, found.message) == ("failed", None, message)
+    with pytest.raises(ValueError, match="registered already"):
+        node.alignment.register(spec)
+
+
+async def test_an_indicator_of_a_plugin_is_judged_like_the_others(node: Node) -> None:
+    looks = 0
+
+    async def measure(_: object) -> Measurement:
+        nonlocal looks
+        looks += 1
+        return Measurement(4, 2, tuple(Case(f"case {n}") for n in range(30)))
+
+    node.alignment.register(
+        IndicatorSpec(name="tidy", title="T", definition="D.", threshold=0.5, measure=measure)
+    )
+    found = [await node.alignment.report() for _ in range(5)][-1][-1]
+    assert (found.name, found.state, found.value, len(found.cases)) == ("tidy", "met", 0.5, 20)
+    assert looks == 1
+    with pytest.raises(ValueError, match="not 0 to 1"):
+        IndicatorSpec(name="x", title="T", definition="D.", threshold=2, measure=measure)
