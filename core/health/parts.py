@@ -66,7 +66,7 @@ def dispatcher_check(tower: ControlTower, max_ready: int) -> Check:
     """Degraded while the line is full; down when a task that the tower relies on is gone."""
 
     async def check() -> ComponentHealth:
-        if lost := tower.lost_tasks:
+        if lost := tower.upkeep.lost:
             return _down(f"a task has ended that must not: {', '.join(lost)}")
         running, waiting = tower.depth
         if waiting >= max_ready:

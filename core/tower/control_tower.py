@@ -66,7 +66,7 @@ class ControlTower(Views):
         self._watchers = Watchers()
         self._transitions = Transitions(runtime, chat, events)
         self._resolver = Resolver(runtime.persistence, chat, events)
-        self._upkeep = Upkeep(
+        self.upkeep = Upkeep(
             runtime.persistence,
             events,
             self._interrupts,
@@ -82,8 +82,8 @@ class ControlTower(Views):
             chat,
             events,
             settled=self._watchers.tell,
-            asked=self._upkeep.questions.notice,
-            asleep=self._upkeep.alarms.notice,
+            asked=self.upkeep.questions.notice,
+            asleep=self.upkeep.alarms.notice,
             torn_down=self._torn_down,
         )
         self._dispatcher = LocalDispatcher(
@@ -118,13 +118,13 @@ class ControlTower(Views):
         await asyncio.gather(*(self._transitions.unblock(each.pid, reason) for each in served))
         for process in await self._store.unfinished(ProcessState.READY):
             self._enqueue(process)
-        self._upkeep.start()
+        self.upkeep.start()
         self._open = True
 
     async def stop(self) -> None:
         """Accept nothing more, let running work finish for a while, park the rest."""
         self._open = False
-        await self._upkeep.stop()
+        await self.upkeep.stop()
         if self._accepting:
             await asyncio.wait(self._accepting)
         await self._dispatcher.park(
@@ -138,12 +138,6 @@ class ControlTower(Views):
     def depth(self) -> tuple[int, int]:
         """(running, in line) on this node."""
         return self._dispatcher.depth
-
-    @property
-    def lost_tasks(self) -> list[str]:
-        """Tasks that it relies on and that have ended, though it is open."""
-        tasks = self._upkeep.tasks if self._open else {}
-        return sorted(name for name, task in tasks.items() if task.done())
 
     # requests
 
@@ -303,7 +297,7 @@ class ControlTower(Views):
 
     async def _accept(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this to its end, also when the caller is cancelled: what is stored must be run."""
-        task = asyncio.create_task(self._upkeep.sweep.watched(work))
+        task = asyncio.create_task(self.upkeep.sweep.watched(work))
         self._accepting.add(task)
         task.add_done_callback(self._accepting.discard)
         try:
@@ -379,7 +373,7 @@ class ControlTower(Views):
 
     def _torn_down(self) -> bool:
         """Whether the event loop is closed over a tower that nobody has stopped."""
-        return self._open and self._upkeep.is_cancelled
+        return self._open and self.upkeep.is_cancelled
 
     def _enqueue(self, process: ProcessControlBlock) -> None:
         self._dispatcher.enqueue(self._job(process))

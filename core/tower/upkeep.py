@@ -35,6 +35,7 @@ class Upkeep:
         self.questions = Expiry(interrupts, self._expire)
         self.alarms = Expiry(AlarmStore(persistence), self._wake)
         self.tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
 
     def start(self) -> None:
         rounds = {
@@ -47,6 +48,7 @@ class Upkeep:
         }
 
     async def stop(self) -> None:
+        self._stopping = True
         for task in self.tasks.values():
             task.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
@@ -55,6 +57,13 @@ class Upkeep:
     def is_cancelled(self) -> bool:
         """Whether somebody has begun to end its tasks."""
         return any(task.cancelling() for task in self.tasks.values())
+
+    @property
+    def lost(self) -> list[str]:
+        """Names of its tasks that have ended, though nobody has stopped them."""
+        return sorted(
+            name for name, task in self.tasks.items() if task.done() and not self._stopping
+        )
 
     async def _expire(self, interrupt: Interrupt) -> None:
         resolved = await self.sweep.watched(self._resolver.expire(interrupt))

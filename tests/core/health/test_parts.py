@@ -82,7 +82,7 @@ async def test_a_full_line_degrades_the_dispatcher(node: Node) -> None:
 
 
 async def test_a_task_of_the_tower_that_is_gone_is_down(node: Node) -> None:
-    task = node.tower._upkeep.tasks["sweep"]
+    task = node.tower.upkeep.tasks["sweep"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     found = await looked_at(node, "dispatcher")

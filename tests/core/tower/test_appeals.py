@@ -111,7 +111,7 @@ async def expire(node, question: str) -> None:
     await node.database.write(
         lambda tx: tx.execute("UPDATE interrupt SET expires_at = 1 WHERE id = ?", (question,))
     )
-    await node.tower._upkeep._expire(
+    await node.tower.upkeep._expire(
         (await node.tower._interrupts.overdue(2, "", 1))[0],
     )
 

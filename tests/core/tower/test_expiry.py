@@ -42,7 +42,7 @@ async def let_expire(node: Node, *questions: str) -> None:
 
 
 async def halt_expiry(node: Node) -> None:
-    task = node.tower._upkeep.tasks["expiry"]
+    task = node.tower.upkeep.tasks["expiry"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -173,7 +173,7 @@ async def test_thousands_expire_at_once_and_one_that_cannot_stops_none(
             await asyncio.sleep(0)
             if interrupt.id == broken:
                 raise RuntimeError("broken")
-            await node.tower._upkeep._expire(interrupt)
+            await node.tower.upkeep._expire(interrupt)
         finally:
             ending -= 1
 
@@ -182,7 +182,7 @@ async def test_thousands_expire_at_once_and_one_that_cannot_stops_none(
     assert most <= 16
     left = await node.tower.pending_interrupts(ann, first=500)
     assert [each.id for each in left] == [broken]
-    upkeep = node.tower._upkeep
+    upkeep = node.tower.upkeep
     upkeep.tasks["expiry"] = asyncio.create_task(upkeep.questions.run())
     for process in processes:
         reply = (await ended(node, ann, process.pid)).reply
@@ -245,7 +245,7 @@ async def test_answer_expiry_and_cancel_at_once_end_a_question_once(
         )
         await asyncio.gather(
             *(node.tower.resume_request(ann, interrupt.id, f"{n}") for n in range(4)),
-            *(node.tower._upkeep._expire(interrupt) for _ in range(4)),
+            *(node.tower.upkeep._expire(interrupt) for _ in range(4)),
             node.tower.cancel_request(ann, process.pid),
             *(node.tower.resume_request(ann, interrupt.id, f"{n}") for n in range(4)),
             return_exceptions=True,

@@ -50,7 +50,7 @@ async def test_sleeper_holds_no_slot_and_its_waiter_waits_on(start_node, send, a
     found = await node.tower.get(ann, process.pid)
     assert (found.reason, found.settled) == ("sleeping", False)
     await pass_time(node)
-    node.tower._upkeep.alarms.notice(0)
+    node.tower.upkeep.alarms.notice(0)
     assert (await waiting).reply == "awake"
 
 
@@ -83,7 +83,7 @@ async def test_time_asleep_is_not_charged(start_node, send, ann) -> None:
     process = await send(node, wait=None)
     await asleep(node, ann, process.pid)
     await pass_time(node)
-    node.tower._upkeep.alarms.notice(0)
+    node.tower.upkeep.alarms.notice(0)
     process = await node.tower.wait(ann, process.pid, 30)
     assert process.outcome is Outcome.COMPLETED
     assert process.usage.elapsed_seconds < 60
@@ -122,7 +122,7 @@ async def test_sleeper_is_cancelled_and_woken_no_more(start_node, send, ann) -> 
     process = await node.tower.cancel_request(ann, process.pid)
     assert process.outcome is Outcome.CANCELLED
     await pass_time(node)
-    await node.tower._upkeep.alarms._round(now())
+    await node.tower.upkeep.alarms._round(now())
     assert (await node.tower.get(ann, process.pid)).outcome is Outcome.CANCELLED
     assert await node.database.fetch_all("SELECT * FROM alarm") == []
 
@@ -140,7 +140,7 @@ async def test_question_beside_a_sleep_is_asked_and_answered_meanwhile(
     process = await node.tower.resume_request(ann, process.pending.id, "blue")
     await asleep(node, ann, process.pid)
     await pass_time(node)
-    node.tower._upkeep.alarms.notice(0)
+    node.tower.upkeep.alarms.notice(0)
     assert (await node.tower.wait(ann, process.pid, 30)).reply == "blue"
 
 

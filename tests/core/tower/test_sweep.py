@@ -107,7 +107,7 @@ async def test_what_runs_and_what_is_in_line_is_left_alone(start_node, send, ann
 
     node = await start_node(work, running_slots=1)
     processes = [await send(node, wait=None) for _ in range(3)]
-    await node.tower._upkeep.sweep._round()
+    await node.tower.upkeep.sweep._round()
     states = [(await node.tower.get(ann, each.pid)).state for each in processes]
     assert states.count(ProcessState.READY) == 2
     gate.set()

@@ -337,7 +337,7 @@ async def test_failed_confirmation_expires_like_any(start_node, send, ann) -> No
     await node.database.write(
         lambda tx: tx.execute("UPDATE interrupt SET expires_at = 1 WHERE id = ?", (interrupt.id,))
     )
-    await node.tower._upkeep._expire(interrupt)
+    await node.tower.upkeep._expire(interrupt)
     process = await node.tower.wait(ann, process.pid, 10)
     assert (process.outcome, process.reason) == (Outcome.FAILED, "interrupt_expired")
     assert calls == []
