@@ -263,7 +263,8 @@ async def _refuse_known_request(tx: Transaction, envelope: Envelope) -> None:
     if envelope.request_id is None:
         return
     known = await tx.fetch_one(
-        "SELECT 1 FROM process WHERE user_id = ? AND (request_id = ? OR pid = ?)",
+        "SELECT 1 FROM process WHERE user_id = ?"
+        " AND (request_id = ? OR (pid = ? AND request_id IS NULL))",
         (envelope.caller.user_id, envelope.request_id, envelope.request_id),
     )
     if known is not None:
