@@ -196,6 +196,12 @@ class Settings(BaseSettings):
         default=True,
         description="Whether clients may ask for the schema, as GraphiQL does to help with typing.",
     )
+    max_batch: int = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="GraphQL operations in one HTTP request, as a JSON array; 1: no batches.",
+    )
     max_user_subscriptions: int = Field(
         default=1000,
         ge=1,

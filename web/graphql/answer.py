@@ -37,6 +37,11 @@ def answered(result: ExecutionResult, media: Media) -> Response:
     return _json(body_of(result), media, 200 if media is Media.JSON else failed)
 
 
+def answered_together(results: list[ExecutionResult], media: Media) -> Response:
+    """The answers to a batch, in its order."""
+    return _json([body_of(result) for result in results], media, 200)
+
+
 def refused(
     error: GraphQLError,
     media: Media | None,
@@ -56,6 +61,6 @@ def _not_executed(result: ExecutionResult) -> bool:
     )
 
 
-def _json(body: dict[str, Any], media: Media, status: int) -> Response:
+def _json(body: object, media: Media, status: int) -> Response:
     form = Media.JSON if media.streams else media
     return Response(orjson.dumps(body), status, media_type=f"{form}; charset=utf-8")

@@ -36,8 +36,8 @@ class Operation:
     extensions: dict[str, Any] | None
 
 
-async def read_operation(request: Request) -> Operation:
-    """The operation of a GET or POST.
+async def read_operation(request: Request, most: int = 1) -> Operation | list[Operation]:
+    """The operation of a GET or POST; several where a body is an array, and `most` allows it.
 
     Raises:
         Refused: it is malformed, or comes in a form that a page elsewhere could make a browser
@@ -45,9 +45,21 @@ async def read_operation(request: Request) -> Operation:
     """
     if request.method == "GET":
         _check_deliberate(request)
-        given = _from_url(request)
+        given: Any = _from_url(request)
     else:
         given = await _from_body(request)
+    if not isinstance(given, list):
+        return _operation(given)
+    if most == 1:
+        raise Refused(400, "The body must be a JSON object; batches are not served here.")
+    if not 1 <= len(given) <= most:
+        raise Refused(400, f"A batch of {len(given)} operations; send 1 to {most}.")
+    return [_operation(each) for each in given]
+
+
+def _operation(given: object) -> Operation:
+    if not isinstance(given, dict):
+        raise Refused(400, "The body must be a JSON object.")
     query = given.get("query")
     if not isinstance(query, str) or not query:
         raise Refused(400, "`query` is missing: send the GraphQL document as a string.")
@@ -87,7 +99,7 @@ def _from_url(request: Request) -> dict[str, Any]:
     return given
 
 
-async def _from_body(request: Request) -> dict[str, Any]:
+async def _from_body(request: Request) -> Any:
     if not _is_json(request.headers.get("content-type", "")):
         raise Refused(415, "Send the operation as application/json, in UTF-8.")
     try:
@@ -98,10 +110,7 @@ async def _from_body(request: Request) -> dict[str, Any]:
     except ClientDisconnect:
         # Nobody is left to read this, but it is the client's doing and no failure of the server.
         raise Refused(400, "The client left before the body was complete.") from None
-    given = _json(body, "The body")
-    if not isinstance(given, dict):
-        raise Refused(400, "The body must be a JSON object; batches are not supported.")
-    return given
+    return _json(body, "The body")
 
 
 def _is_json(content_type: str) -> bool:

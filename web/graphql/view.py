@@ -42,7 +42,7 @@ from ...schema.errors import INVALID_REQUEST
 from ..auth import FORBIDDEN, TokenLost, secret_of
 from ..failures import STATUS_OF
 from ..state import state_of
-from .answer import answered, body_of, refused
+from .answer import answered, answered_together, body_of, refused
 from .media import Media, accepted
 from .operation import Operation, Refused, read_operation
 from .socket import SocketAdapter, SocketContext, SocketHandler
@@ -97,6 +97,7 @@ class GraphQLView(GraphQL[Context, None]):
             max_subscriptions_per_connection=settings.max_socket_operations,
             allowed_origins=settings.allowed_origins,
         )
+        self._batch = settings.max_batch
         self._serve = DropStalled(self._connection, stalled_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,7 +140,9 @@ class GraphQLView(GraphQL[Context, None]):
             if media is None:
                 raise Refused(406, f"Accept one of: {', '.join(Media)}.")
             context = await context_of(request)
-            operation = await read_operation(request)
+            operation = await read_operation(request, self._batch)
+            if isinstance(operation, list):
+                return await self._together(request, operation, context, media)
             if media.streams:
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
             return answered(await self._run(request, operation, context), media)
@@ -151,6 +154,21 @@ class GraphQLView(GraphQL[Context, None]):
             status = STATUS_OF[error.code] if error.code in _DENIED else 400
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
             return refused(told, media, status, headers)
+
+    async def _together(
+        self, request: Request, batch: list[Operation], context: Context, media: Media
+    ) -> Response:
+        """In order, as a client that sends one after the other would have it."""
+        if media.streams:
+            raise Refused(406, "A batch is not streamed: accept application/json.")
+        results: list[ExecutionResult] = []
+        for operation in batch:
+            try:
+                results.append(await self._run(request, operation, context))
+            except Refused as refusal:
+                error = GraphQLError(refusal.message, extensions={"code": INVALID_REQUEST})
+                results.append(PreExecutionError(data=None, errors=[error]))
+        return answered_together(results, media)
 
     async def _run(
         self, request: Request, operation: Operation, context: Context

@@ -149,6 +149,30 @@ async def test_a_get_that_a_page_elsewhere_could_cause_is_refused_in_every_form(
         assert await asked_with(**telling) == 200, telling
 
 
+async def test_batches_are_off_unless_a_setting_allows_them(
+    http: Http, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"query": VIEWER}
+    for size in (0, 1, 2):
+        response = await http.post([asked] * size)
+        assert response.status_code == 400
+        assert "batches" in response.json()["errors"][0]["message"]
+    monkeypatch.setattr(server.view, "_batch", 4)
+    subscription = {"query": 'subscription { sessionEvents(sessionId: "x") { seq } }'}
+    response = await http.post([asked, {"query": "{ nothing }"}, subscription, {"query": CREATE}])
+    assert response.status_code == 200
+    first, wrong, streamed, created = response.json()
+    assert first == ANSWERED
+    for refused in (wrong, streamed):
+        assert list(refused) == ["errors"]
+        assert refused["errors"][0]["extensions"] == {"code": "INVALID_REQUEST"}
+    assert created["data"]["createSession"]["__typename"] == "CreateSessionPayload"
+    for bad in ([], [asked] * 5, [asked, 5], [asked, {}], [[asked]]):
+        assert (await http.post(bad)).status_code == 400
+    assert (await http.post([asked], "text/event-stream")).status_code == 406
+    assert (await http.post(asked)).json() == ANSWERED
+
+
 async def test_who_asks_is_told_the_cost_over_http(http: Http) -> None:
     body = {"query": VIEWER, "extensions": {"cost": True}}
     cost = (await http.post(body)).json()["extensions"]["cost"]

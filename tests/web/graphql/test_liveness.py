@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from mission_system.core.settings import Settings
+from mission_system.schema.build import MissionSchema
 from mission_system.web import app as composition
 from mission_system.web import serve
 from mission_system.web.graphql import view
@@ -76,7 +77,9 @@ async def subscribe(connection: ClientConnection, query: str, session: str, time
 
 
 def followers(server: Server) -> int:
-    return server.view.schema.subscribers.total
+    schema = server.view.schema
+    assert isinstance(schema, MissionSchema)
+    return schema.subscribers.total
 
 
 async def until(condition: Any, what: str) -> None:
