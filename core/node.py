@@ -26,11 +26,14 @@ from .llm.factory import LLMFactory
 from .memory.layers import MemoryLayers
 from .memory.working import WorkingMemory
 from .runtime import MissionRuntime
+from .sampling import Sampler
 from .tokens.service import TokenService
 from .tools.calls import RollUp
 from .tools.governor import ToolGovernor
 from .tools.health import ToolHealthService
 from .tower.control_tower import ControlTower
+from .tower.inbox import Inbox
+from .tower.memory_change import MemoryChanges
 
 
 class Node:
@@ -65,6 +68,9 @@ class Node:
         self.chat = ChatService(self.database, log)
         self.tokens = TokenService(self.database)
         self.tower = ControlTower(runtime, capabilities, self.chat, log)
+        self.memory_changes = MemoryChanges(self.database, log, capabilities)
+        self.inbox = Inbox(self.tower, self._hub)
+        self.samples = Sampler(self.tower.sample)
         self.cleanup = CleanUp(runtime.settings, self.database)
         self.health = make_checker(runtime, self.database, checks or {})
         self.health.register("schema", schema_check(self.database), timeout=2)
@@ -114,6 +120,8 @@ class Node:
         await self.cleanup.stop()
         await self.tower.stop()
         self._followers.close()
+        self.inbox.close()
+        self.samples.close()
         self._drained = True
 
     async def stop(self) -> None:

@@ -7,10 +7,11 @@ from typing import Self
 import strawberry
 
 from ..core.capabilities import OrchestratorSpec
-from ..core.errors import InvalidInput, NotFound
+from ..core.errors import InvalidInput
 from .context import Info
 from .fields import field
 from .node import Node, global_id
+from .plugin import Plugin
 
 
 @strawberry.type(description="An application that answers messages.")
@@ -26,6 +27,10 @@ class Capability(Node):
     is_default: bool = strawberry.field(
         description="Whether it answers messages that name no capability."
     )
+
+    @field("The plugin that brings it; null where the embedding program does.")
+    def plugin(self, info: Info) -> Plugin | None:
+        return Plugin.bringing(info, "orchestrators", self.name)
 
     @classmethod
     def of(cls, spec: OrchestratorSpec, default: str | None) -> Self:
@@ -48,11 +53,8 @@ class Capability(Node):
         return [cls.of(spec, default) for spec in registry]
 
     @classmethod
-    async def load(cls, info: Info, key: str) -> Self:
-        for capability in cls.all(info):
-            if capability.name == key:
-                return capability
-        raise NotFound("capability", key)
+    async def find(cls, info: Info, key: str) -> Self | None:
+        return next((each for each in cls.all(info) if each.name == key), None)
 
 
 @strawberry.type

@@ -196,6 +196,13 @@ class AlignmentIndicator:
         )
 
 
+@strawberry.type(description="What the server is set up with.")
+class ServerSetup:
+    llm_provider: str = strawberry.field(description="Name of the LLM provider in use.")
+    database_backend: str = strawberry.field(description="`sqlite` or `postgresql`.")
+    log_level: str = strawberry.field(description="The least level that is logged.")
+
+
 @strawberry.type(description="How the server is doing, as its journal tells.")
 class Governance:
     @field("All tools taken together.")
@@ -221,6 +228,15 @@ class Governance:
     async def memory_layers(self, info: Info) -> list[MemoryLayer]:
         layers = await info.context.node.memory_layers.status()
         return [MemoryLayer.of(each) for each in layers]
+
+    @field("What the server is set up with.")
+    def setup(self, info: Info) -> ServerSetup:
+        runtime = info.context.node.runtime
+        return ServerSetup(
+            llm_provider=runtime.provider_name,
+            database_backend="postgresql" if runtime.settings.database_url else "sqlite",
+            log_level=runtime.settings.log_level,
+        )
 
     @field("The promises of the server. Measured every 15 seconds at most.")
     async def alignment(self, info: Info) -> list[AlignmentIndicator]:

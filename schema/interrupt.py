@@ -18,6 +18,7 @@ from .scalars import JSON
 
 if TYPE_CHECKING:
     from .process import Process
+    from .session import Session
 
 strawberry.enum(
     InterruptKind,
@@ -63,6 +64,12 @@ class Interrupt(Node):
         record = await info.context.processes.load(self.pid)
         return Process.of(record) if record else None
 
+    @field("The session of the process; null when that has just been removed.")
+    async def session(self, info: Info) -> Annotated[Session, strawberry.lazy(".session")] | None:
+        from .session import Session
+
+        return await Session.find(info, self.session_id)
+
     @classmethod
     def of(cls, record: InterruptRecord) -> Self:
         return cls(
@@ -82,9 +89,9 @@ class Interrupt(Node):
         )
 
     @classmethod
-    async def load(cls, info: Info, key: str) -> Self:
-        context = info.context
-        return cls.of(await context.node.tower.get_interrupt(context.caller, key))
+    async def find(cls, info: Info, key: str) -> Self | None:
+        record = await info.context.interrupts.load(key)
+        return cls.of(record) if record else None
 
 
 @strawberry.type

@@ -23,6 +23,7 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
+    ListValueNode,
     NullValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -256,6 +257,9 @@ class _Walk:
             fallback = default if isinstance(default, int) else PAGE
             variable = any(isinstance(value, VariableNode) for value in given)
             return max(sizes, default=fallback), variable
+        if "ids" in field.args:
+            given = [a.value for a in node.arguments or () if a.name.value == "ids"]
+            return self._listed(given[0] if given else None), True
         # The lists inside a connection have the length that its `first` gave already, and
         # introspection is bounded by a rule of its own.
         plain = not parent.name.startswith("__") and not parent.name.endswith("Connection")
@@ -274,6 +278,14 @@ class _Walk:
             value = int(value.value[:6])
         # Anything else is refused when the argument itself is looked at.
         return min(max(value, 1), MAX_PAGE) if isinstance(value, int) else MAX_PAGE
+
+    def _listed(self, value: Any) -> int:
+        """The length of a list that is given; what is longer than any is refused elsewhere."""
+        if isinstance(value, VariableNode) and self._variables is not None:
+            value = self._variables.get(value.name.value, self._defaults.get(value.name.value))
+        if isinstance(value, ListValueNode):
+            value = value.values
+        return max(len(value), 1) if isinstance(value, list | tuple) else 1
 
 
 def _is_list(field: GraphQLField) -> bool:

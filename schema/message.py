@@ -55,8 +55,7 @@ class Message(Node):
     async def session(self, info: Info) -> Annotated[Session, strawberry.lazy(".session")] | None:
         from .session import Session
 
-        record = await info.context.sessions.load(self.session_id)
-        return Session.of(record) if record else None
+        return await Session.find(info, self.session_id)
 
     @classmethod
     def of(cls, record: MessageRecord) -> Self:
@@ -75,11 +74,9 @@ class Message(Node):
         )
 
     @classmethod
-    async def load(cls, info: Info, key: str) -> Self:
-        context = info.context
-        return cls.of(
-            await context.node.chat.get_message(context.caller, number_of("Message", key))
-        )
+    async def find(cls, info: Info, key: str) -> Self | None:
+        record = await info.context.messages.load(number_of("Message", key))
+        return cls.of(record) if record else None
 
 
 @strawberry.type(description="One page of the messages of a session.")

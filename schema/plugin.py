@@ -9,6 +9,7 @@ import strawberry
 from ..plugins.report import PluginReport, PluginStatus
 from .context import Info
 from .fields import field
+from .node import Node, global_id
 
 strawberry.enum(
     PluginStatus,
@@ -18,7 +19,7 @@ strawberry.enum(
 
 
 @strawberry.type(description="One installed plugin and what became of it.")
-class Plugin:
+class Plugin(Node):
     name: str = strawberry.field(description="Name of its entry point.")
     distribution: str | None = strawberry.field(
         description="Distribution it comes from; null when the embedding program gave it."
@@ -61,8 +62,27 @@ class Plugin:
     )
 
     @classmethod
+    def all(cls, info: Info) -> list[Self]:
+        host = info.context.plugins
+        return [cls.of(report) for report in host.reports] if host else []
+
+    @classmethod
+    async def find(cls, info: Info, key: str) -> Self | None:
+        return next((each for each in cls.all(info) if each.name == key), None)
+
+    @classmethod
+    def bringing(cls, info: Info, what: str, name: str) -> Self | None:
+        """The plugin in whose report this name is among `what`; the newest of a capability may
+        be another's than an older one."""
+        host = info.context.plugins
+        reports = host.reports if host else ()
+        found = [report for report in reports if name in getattr(report, what)]
+        return cls.of(found[0]) if found else None
+
+    @classmethod
     def of(cls, report: PluginReport) -> Self:
         return cls(
+            id=global_id("Plugin", report.name),
             name=report.name,
             distribution=report.distribution,
             version=report.version,
@@ -89,5 +109,4 @@ class Plugin:
 class PluginQueries:
     @field("The installed plugins in load order, broken ones included.")
     def plugins(self, info: Info) -> list[Plugin]:
-        host = info.context.plugins
-        return [Plugin.of(report) for report in host.reports] if host else []
+        return Plugin.all(info)

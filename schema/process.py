@@ -185,6 +185,11 @@ class Process(Node):
         )
 
     @classmethod
+    async def find(cls, info: Info, key: str) -> Self | None:
+        record = await info.context.processes.load(key)
+        return cls.of(record) if record else None
+
+    @classmethod
     async def load(cls, info: Info, key: str) -> Self:
         context = info.context
         return cls.of(await context.node.tower.get(context.caller, key))

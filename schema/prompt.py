@@ -10,10 +10,11 @@ from ..core.errors import Forbidden
 from ..core.prompts import Prompt as PromptRecord
 from .context import Info
 from .fields import field
+from .node import Node, global_id
 
 
 @strawberry.type(description="One version of a text that capabilities hand to models.")
-class Prompt:
+class Prompt(Node):
     name: str = strawberry.field(description="Name that it is used by.")
     version: int = strawberry.field(
         description="Version. A process keeps the one that it has read first."
@@ -33,6 +34,7 @@ class Prompt:
     @classmethod
     def of(cls, record: PromptRecord, *, is_used: bool) -> Self:
         return cls(
+            id=global_id("Prompt", f"{record.version}:{record.name}"),
             name=record.name,
             version=record.version,
             description=record.description,
@@ -42,6 +44,24 @@ class Prompt:
             is_overridden=record.overridden,
         )
 
+    @classmethod
+    def all(cls, info: Info) -> list[Self]:
+        """Raises Forbidden unless an administrator asks."""
+        if not info.context.caller.is_admin:
+            raise Forbidden("only an admin may read the prompts")
+        registry = info.context.node.runtime.prompts
+        listed: list[Self] = []
+        for registered in registry:
+            used = registry.choose(registered.name)
+            is_used = used.version == registered.version
+            listed.append(cls.of(used if is_used else registered, is_used=is_used))
+        return listed
+
+    @classmethod
+    async def find(cls, info: Info, key: str) -> Self | None:
+        id = global_id("Prompt", key)
+        return next((each for each in cls.all(info) if each.id == id), None)
+
 
 @strawberry.type
 class PromptQueries:
@@ -50,12 +70,4 @@ class PromptQueries:
         " administrators."
     )
     def prompts(self, info: Info) -> list[Prompt] | None:
-        if not info.context.caller.is_admin:
-            raise Forbidden("only an admin may read the prompts")
-        registry = info.context.node.runtime.prompts
-        listed: list[Prompt] = []
-        for registered in registry:
-            used = registry.choose(registered.name)
-            is_used = used.version == registered.version
-            listed.append(Prompt.of(used if is_used else registered, is_used=is_used))
-        return listed
+        return list(Prompt.all(info))

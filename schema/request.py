@@ -21,22 +21,22 @@ from .session import Session
 
 MAX_ANSWER = 2000
 
-_WAIT = (
+WAIT = (
     "Whether to wait until the process has ended or asks something. Otherwise the process is"
     " returned as it is, and subscriptions tell the rest."
 )
-_KEY = (
+KEY = (
     f"Name for this piece of work: 1 to {MAX_ID} characters, chosen at random. Sent again, it gives"
     " what became of the first: the work is done once. With another message, session or capability"
     " it is a `Conflict`. Not beside `requestId`."
 )
-_WAIT_SECONDS = (
+WAIT_SECONDS = (
     f"How long to wait, in seconds: more than 0, at most {MAX_WAIT:g}. The process goes on after"
     " that; it is returned as it then is."
 )
 
 
-def _wait(info: Info, wait: bool, seconds: float) -> float | None:
+def waiting(info: Info, wait: bool, seconds: float) -> float | None:
     return wait_seconds(wait, seconds, info.context.node.runtime.settings.operation_timeout_seconds)
 
 
@@ -69,13 +69,13 @@ class SendMessageInput:
         description=f"Id to know the request by: 1 to {MAX_ID} characters, used by you only once."
         " Sending it again is a `Conflict`, so that a retry cannot repeat the work.",
     )
-    idempotency_key: str | None = strawberry.field(default=None, description=_KEY)
+    idempotency_key: str | None = strawberry.field(default=None, description=KEY)
     on_busy: OnBusy | None = strawberry.field(
         default=None,
         description="What to do while the session is at work; null for the capability's own way.",
     )
-    wait: bool = strawberry.field(default=True, description=_WAIT)
-    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=_WAIT_SECONDS)
+    wait: bool = strawberry.field(default=True, description=WAIT)
+    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=WAIT_SECONDS)
 
 
 @strawberry.type(description="The message was stored and its process submitted.")
@@ -107,8 +107,8 @@ class AnswerClarificationInput:
         description="`Interrupt.id` or `Interrupt.interruptId`."
     )
     answer: str = strawberry.field(description=f"The answer: 1 to {MAX_ANSWER} characters.")
-    wait: bool = strawberry.field(default=True, description=_WAIT)
-    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=_WAIT_SECONDS)
+    wait: bool = strawberry.field(default=True, description=WAIT)
+    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=WAIT_SECONDS)
 
 
 @strawberry.input(description="The answer to a confirmation.")
@@ -119,8 +119,8 @@ class AnswerConfirmationInput:
     approve: bool = strawberry.field(
         description="Whether the held action may run. False declines it: nothing runs."
     )
-    wait: bool = strawberry.field(default=True, description=_WAIT)
-    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=_WAIT_SECONDS)
+    wait: bool = strawberry.field(default=True, description=WAIT)
+    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=WAIT_SECONDS)
 
 
 @strawberry.input(description="The answer to an interrupt of any kind.")
@@ -132,8 +132,8 @@ class RespondToInterruptInput:
         description=f"The answer: 1 to {MAX_ANSWER} characters; one of `Interrupt.options` where"
         " the kind of the interrupt asks for a choice."
     )
-    wait: bool = strawberry.field(default=True, description=_WAIT)
-    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=_WAIT_SECONDS)
+    wait: bool = strawberry.field(default=True, description=WAIT)
+    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=WAIT_SECONDS)
 
 
 @strawberry.type(description="The answer was accepted and the process goes on.")
@@ -202,7 +202,7 @@ class RequestMutations:
         input: Annotated[SendMessageInput, strawberry.argument(description="The message.")],
     ) -> SendMessageResult:
         context = info.context
-        wait = _wait(info, input.wait, input.wait_seconds)
+        wait = waiting(info, input.wait, input.wait_seconds)
         envelope = Envelope(
             caller=context.caller,
             message=checked("text", input.text, longest=MAX_MESSAGE),
@@ -227,7 +227,7 @@ class RequestMutations:
             InterruptKind.CLARIFICATION,
             input.interrupt_id,
             checked("answer", input.answer, longest=MAX_ANSWER),
-            _wait(info, input.wait, input.wait_seconds),
+            waiting(info, input.wait, input.wait_seconds),
         )
 
     @mutation("Approve or decline an action that a process holds back.")
@@ -241,7 +241,7 @@ class RequestMutations:
             InterruptKind.CONFIRMATION,
             input.interrupt_id,
             "yes" if input.approve else "no",
-            _wait(info, input.wait, input.wait_seconds),
+            waiting(info, input.wait, input.wait_seconds),
         )
 
     @mutation(
@@ -258,7 +258,7 @@ class RequestMutations:
             None,
             input.interrupt_id,
             checked("answer", input.answer, longest=MAX_ANSWER),
-            _wait(info, input.wait, input.wait_seconds),
+            waiting(info, input.wait, input.wait_seconds),
         )
 
     @mutation("End a process, wherever it is in its life.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated
@@ -9,41 +10,56 @@ from typing import Annotated
 import strawberry
 
 from ..core.chat.text import known_form
-from ..core.errors import NotFound
+from ..core.errors import Forbidden, InvalidInput, NotFound
 from .breaker import BreakerMutations
 from .capability import Capability, CapabilityQueries
 from .cleanup import CleanUpMutations
+from .config import Config, ConfigQueries
 from .context import Info
 from .fields import field
 from .fork import ForkMutations
 from .governance import GovernanceQueries
 from .health import HealthQueries
 from .interrupt import Interrupt, InterruptQueries
+from .memory import MemoryMutations, MemoryQueries
 from .message import Message
 from .message_changes import MessageMutations
+from .metrics import MetricsQueries
 from .node import Node, split_id
-from .plugin import PluginQueries
+from .plugin import Plugin, PluginQueries
 from .process import Process, ProcessQueries
-from .prompt import PromptQueries
+from .prompt import Prompt, PromptQueries
 from .request import RequestMutations
 from .scheduling import SchedulingMutations
 from .search import SearchQueries
 from .session import Session, SessionQueries
 from .session_changes import SessionMutations
+from .submission import SubmissionMutations
 from .subscription import Subscription
+from .tool import Tool, ToolQueries
 from .viewer import ViewerQueries
 
 __all__ = ["Mutation", "Query", "Subscription"]
 
-_LOADERS: Mapping[str, Callable[[Info, str], Awaitable[Node]]] = MappingProxyType(
+MAX_IDS = 100
+
+_KINDS: Mapping[str, Callable[[Info, str], Awaitable[Node | None]]] = MappingProxyType(
     {
-        "Session": Session.load,
-        "Message": Message.load,
-        "Process": Process.load,
-        "Interrupt": Interrupt.load,
-        "Capability": Capability.load,
+        kind.__name__: kind.find
+        for kind in (
+            Session, Message, Process, Interrupt, Capability, Tool, Config, Plugin, Prompt,
+        )
     }
-)
+)  # fmt: skip
+"""How things are found by the key in their global id, those of one level together."""
+
+
+async def _found(info: Info, id: str) -> Node | None:
+    kind, key = split_id(id) or ("", "")
+    try:
+        return await _KINDS[kind](info, known_form(kind, key)) if kind in _KINDS else None
+    except (NotFound, Forbidden):  # no key of its kind, or not for the caller
+        return None
 
 
 @strawberry.type
@@ -54,10 +70,23 @@ class NodeQueries:
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="`id` of any type.")],
     ) -> Node | None:
-        kind, key = split_id(id) or ("", "")
-        if kind not in _LOADERS:
+        found = await _found(info, id)
+        if found is None:
             raise NotFound("node", ascii(id[:50]))
-        return await _LOADERS[kind](info, known_form(kind, key))
+        return found
+
+    @field("Several things by their global ids, in their order; null for each that is not there.")
+    async def nodes(
+        self,
+        info: Info,
+        ids: Annotated[
+            list[strawberry.ID],
+            strawberry.argument(description=f"`id`s of any types: at most {MAX_IDS}."),
+        ],
+    ) -> list[Node | None]:
+        if len(ids) > MAX_IDS:
+            raise InvalidInput("ids", f"has {len(ids)} entries; send at most {MAX_IDS}")
+        return list(await asyncio.gather(*(_found(info, id) for id in ids)))
 
 
 @strawberry.type(description="Reading. Nothing here changes anything.")
@@ -69,8 +98,12 @@ class Query(
     ProcessQueries,
     InterruptQueries,
     CapabilityQueries,
+    ToolQueries,
+    ConfigQueries,
     PluginQueries,
     PromptQueries,
+    MemoryQueries,
+    MetricsQueries,
     HealthQueries,
     GovernanceQueries,
 ):
@@ -84,8 +117,10 @@ class Mutation(
     SessionMutations,
     MessageMutations,
     RequestMutations,
+    SubmissionMutations,
     SchedulingMutations,
     ForkMutations,
+    MemoryMutations,
     CleanUpMutations,
     BreakerMutations,
 ):

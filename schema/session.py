@@ -135,6 +135,11 @@ class Session(Node):
         )
 
     @classmethod
+    async def find(cls, info: Info, key: str) -> Self | None:
+        record = await info.context.sessions.load(key)
+        return cls.of(record) if record else None
+
+    @classmethod
     async def load(cls, info: Info, key: str) -> Self:
         context = info.context
         return cls.of(await context.node.chat.get_session(context.caller, key))

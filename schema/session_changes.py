@@ -71,6 +71,9 @@ class ArchiveSessionInput:
     archived: bool = strawberry.field(
         default=True, description="False takes it out of the archive again."
     )
+    archived_at: datetime | None = strawberry.field(
+        default=None, description="When it was archived, for imports; null means now."
+    )
 
 
 @strawberry.input(description="Which session to delete, and how.")
@@ -164,7 +167,7 @@ class SessionMutations:
         record = await context.node.chat.update_session(
             context.caller,
             key_of(input.session_id, "Session"),
-            archived_at=datetime.now(UTC) if input.archived else None,
+            archived_at=_archived_at(input),
         )
         return UpdateSessionPayload(session=Session.of(record))
 
@@ -205,3 +208,13 @@ class SessionMutations:
         return ExportSessionPayload(
             filename=export.filename, media_type=export.media_type, content="".join(parts)
         )
+
+
+def _archived_at(input: ArchiveSessionInput) -> datetime | None:
+    if not input.archived:
+        return None
+    moment = input.archived_at or datetime.now(UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise InvalidInput("archivedAt", "is out of range in UTC") from None

@@ -16,6 +16,8 @@ from ..core.events.event import Event as EventRecord
 from .context import Info
 from .event import Event, seq_of
 from .fields import subscription
+from .inbox import InboxSubscriptions
+from .metrics import MetricsSubscriptions
 from .node import key_of
 from .process import Process, ProcessId
 from .reply import ReplyPart, reply_parts
@@ -37,7 +39,7 @@ FromStart = Annotated[
 
 
 @strawberry.type(description="What happens, as it happens.")
-class Subscription:
+class Subscription(InboxSubscriptions, MetricsSubscriptions):
     @subscription("Events of a session, in order, until unsubscribed.")
     async def session_events(
         self, info: Info, session_id: SessionId, after: FromNow = None

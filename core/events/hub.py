@@ -36,6 +36,7 @@ class Hub:
         self._waiting: dict[int, tuple[int, str]] = {}
         self._wake = asyncio.Event()
         self._listeners: dict[int, set[Listener]] = {}
+        self._users: dict[str, set[Callable[[], None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -87,6 +88,16 @@ class Hub:
         if not listeners:
             self._listeners.pop(stream, None)
 
+    def listen_user(self, user_id: str, listener: Callable[[], None]) -> None:
+        """Call this whenever a stream of the user's has grown."""
+        self._users.setdefault(user_id, set()).add(listener)
+
+    def unlisten_user(self, user_id: str, listener: Callable[[], None]) -> None:
+        listeners = self._users.get(user_id, set())
+        listeners.discard(listener)
+        if not listeners:
+            self._users.pop(user_id, None)
+
     async def _send(self) -> None:
         while True:
             await self._wake.wait()
@@ -100,7 +111,9 @@ class Hub:
             subscribed.set()
             while True:
                 message = await subscriber.get()
-                for stream, seq, _user in orjson.loads(message.message):
+                for stream, seq, user in orjson.loads(message.message):
                     for heard in (stream, ALL) if stream != ECHO else (ECHO,):
                         for listener in tuple(self._listeners.get(heard, ())):
                             listener(stream, seq)
+                    for tell in tuple(self._users.get(user, ())):
+                        tell()

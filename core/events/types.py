@@ -63,7 +63,11 @@ _TYPES = (
     _type("resource.warning", "resource used limit", "80 % of a limit are used; told once."),
     _type("resource.exhausted", "resource used limit", "A call would have broken a limit."),
     _type("resource.adjusted", "quota", "Limits were changed: from and to, by name."),
-    _type("state.changed", "step capability keys", "Working memory was written; without values."),
+    _type(
+        "state.changed",
+        "step? capability keys",
+        "Working memory was written, by a step or by the user; without values.",
+    ),
     _type(
         "breaker.changed",
         "tool from to reason by",

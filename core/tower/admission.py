@@ -30,6 +30,11 @@ log = structlog.get_logger(__name__)
 MAX_CONTEXT = 64 * 1024  # bytes of JSON
 
 
+def default_session(user_id: str) -> str:
+    """The session of a request that names none. Ids are unique per user, so nothing collides."""
+    return f"session_{user_id}"[:MAX_ID]
+
+
 def check_request(envelope: Envelope) -> Envelope:
     """What a surface has not checked. Gives the request with its context in JSON types only, as
     every later run will read it.

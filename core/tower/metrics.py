@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from ..storage.persistence import Persistence
 from .process import ProcessState
@@ -30,6 +31,16 @@ class TowerMetrics:
     system_tool_calls: int
     system_tokens_in: int
     system_tokens_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TowerSample:
+    """The counts, and what this node has at work and in line, at one moment."""
+
+    metrics: TowerMetrics
+    running: int
+    in_line: int
+    taken_at: datetime
 
 
 async def read_metrics(persistence: Persistence) -> TowerMetrics:

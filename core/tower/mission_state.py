@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    PlainValidator,
-    TypeAdapter,
-    ValidationError,
-    WrapValidator,
-)
+from pydantic import TypeAdapter
 
-from ..chat.text import checked
 from ..clock import Micros
-from ..errors import InvalidInput, QuotaExceeded
+from ..errors import QuotaExceeded
 from ..events.event import NewEvent
-from ..memory.working import MAX_KEY, MAX_KEYS, MAX_VALUE, WorkingMemory, store_values
+from ..memory.working import MAX_KEYS, WorkingMemory, store_values
 from ..storage.persistence import Transaction
-from .codec import NotEncodable, adapter_of, encode, plain
-from .effects import ANY, Done, Run
+from .effects import Done, Run
 from .journal import Record
 from .rewind import NO_ROOM, STATE, WRITTEN
+from .state_values import StateValues, decoded
 
-_MODES: dict[str, Callable[[Any], Any]] = {
-    "after": AfterValidator,
-    "before": BeforeValidator,
-    "plain": PlainValidator,
-    "wrap": WrapValidator,
-}
 _TEXTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
 _BY_KEY: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
@@ -49,6 +33,7 @@ class State:
         self._run = run
         self._memory = WorkingMemory(run.persistence)
         self._model = run.spec.state
+        self._values = StateValues(run.spec.state)
 
     async def get(self, key: str, default: Any = None) -> Any:
         """The value; for a key never set `default`, or the default that the model declares.
@@ -57,7 +42,7 @@ class State:
             InvalidInput: the key is too long, or no field of the declared model.
             NotEncodable: what is stored is not of the declared type any more.
         """
-        adapter = self._adapter(key)
+        adapter = self._values.adapter(key)
         run = self._run
 
         async def call(_key: str, _attempt: int) -> Done:
@@ -65,7 +50,7 @@ class State:
             return Done([] if text is None else [text])
 
         for text in await run.perform(STATE, f"get {key}", key, _TEXTS, call):
-            return _decoded(key, adapter, text)
+            return decoded(key, adapter, text)
         if default is None and self._model is not None:
             field = self._model.model_fields[key]
             return None if field.is_required() else field.get_default(call_default_factory=True)
@@ -81,7 +66,7 @@ class State:
         found = await run.perform(STATE, "all", None, _BY_KEY, call)
         known = found if self._model is None else self._model.model_fields.keys() & found.keys()
         return {
-            key: _decoded(key, self._adapter(key), text)
+            key: decoded(key, self._values.adapter(key), text)
             for key, text in found.items()
             if key in known
         }
@@ -94,16 +79,16 @@ class State:
                 JSON form, or is above 64 KiB.
             QuotaExceeded: `max_state_keys_exceeded`: the session has 200 keys.
         """
-        await self._write(f"set {key}", {key: self._text(key, value)})
+        await self._write(f"set {key}", {key: self._values.text(key, value)})
 
     async def update(self, values: Mapping[str, Any]) -> None:
         """Keep several values, all or none. Raises as `set`."""
-        texts = {key: self._text(key, value) for key, value in values.items()}
+        texts = {key: self._values.text(key, value) for key, value in values.items()}
         await self._write("update", texts)
 
     async def delete(self, key: str) -> None:
         """Forget a key; one that was never set is forgotten too. Raises InvalidInput."""
-        self._adapter(key)
+        self._values.adapter(key)
         await self._write(f"delete {key}", {key: None})
 
     async def _write(self, name: str, texts: Mapping[str, str | None]) -> None:
@@ -129,63 +114,3 @@ class State:
                 "max_state_keys_exceeded",
                 f"a session's working memory holds at most {MAX_KEYS} keys; delete some first",
             )
-
-    def _adapter(self, key: str) -> TypeAdapter[Any]:
-        checked("key", key, longest=MAX_KEY)
-        if self._model is None:
-            return ANY
-        adapter = _fields(self._model).get(key)
-        if adapter is None:
-            names = ", ".join(_fields(self._model))
-            raise InvalidInput(
-                f"state.{key}", f"'{self._model.__name__}' has no such field; it has: {names}"
-            )
-        return adapter
-
-    def _text(self, key: str, value: Any) -> str:
-        adapter = self._adapter(key)
-        try:
-            if self._model is None:
-                value = plain("it", value)
-            text = encode(key, adapter, adapter.validate_python(value))
-            adapter.validate_json(text)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in ("state", key, *problem["loc"]))
-            raise InvalidInput(place, problem["msg"]) from None
-        except NotEncodable as error:
-            raise InvalidInput(f"state.{key}", error.message) from None
-        if (size := len(text.encode())) > MAX_VALUE:
-            raise InvalidInput(
-                f"state.{key}", f"has {size} bytes of JSON, at most {MAX_VALUE} are kept"
-            )
-        return text
-
-
-@lru_cache(maxsize=256)
-def _fields(model: type[BaseModel]) -> dict[str, TypeAdapter[Any]]:
-    adapters: dict[str, TypeAdapter[Any]] = {}
-    for name, field in model.model_fields.items():
-        declared: Any = field.annotation
-        validators = _validators(model, name)
-        adapters[name] = adapter_of(Annotated[declared, *field.metadata, *validators, None])
-    return adapters
-
-
-def _validators(model: type[BaseModel], field: str) -> list[Any]:
-    """The `@field_validator`s of one field, which see nothing of the others."""
-    declared = model.__pydantic_decorators__.field_validators.values()
-    return [
-        _MODES[each.info.mode](each.func)
-        for each in declared
-        if field in each.info.fields or "*" in each.info.fields
-    ]
-
-
-def _decoded(key: str, adapter: TypeAdapter[Any], text: str) -> Any:
-    try:
-        return adapter.validate_json(text)
-    except ValidationError as error:
-        raise NotEncodable(
-            f"what working memory holds as '{key}' is not of its declared type any more: {error}"
-        ) from error

@@ -5,15 +5,22 @@ from __future__ import annotations
 import base64
 
 import pytest
+from graphql import GraphQLInterfaceType, GraphQLObjectType
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mission_system import tool
 from mission_system.core.errors import NotFound
+from mission_system.core.node import Node
+from mission_system.core.prompts import Prompt
+from mission_system.core.tools.catalog import ToolCatalog
+from mission_system.schema.build import MissionSchema
 from mission_system.schema.node import global_id, key_of, number_of, split_id
 
 from .conftest import Client
 
 NODE = "query Node($id: ID!) { node(id: $id) { __typename id } }"
+NODES = "query Nodes($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
@@ -48,11 +55,28 @@ def test_what_decodes_only_by_leniency_is_a_key_of_its_own() -> None:
     assert split_id(padded) is None
 
 
+@tool
+def look(at: str) -> str:
+    """Look at something."""
+    return at
+
+
+@pytest.fixture
+def furnished(node: Node) -> None:
+    """There is one of each thing that a plugin brings."""
+    runtime = node.runtime
+    assert isinstance(runtime.tool_registry, ToolCatalog)
+    runtime.tool_registry.register(look)
+    runtime.config_registry.register("acme", {"size": 1})
+    runtime.prompts.register(Prompt("poet: of old", "Sing."))
+
+
+@pytest.mark.usefixtures("furnished")
 async def test_everything_with_a_global_id_can_be_fetched_again(client: Client) -> None:
     process = (await client.send("/clarify"))["process"]
     data = await client.data(
         "query All($s: ID!) { session(id: $s) { id messages { nodes { id } } }"
-        " capabilities { id } }",
+        " capabilities { id plugin { id } } tools { id } configs { id } prompts { id } }",
         s=process["sessionId"],
     )
     ids = {
@@ -61,9 +85,45 @@ async def test_everything_with_a_global_id_can_be_fetched_again(client: Client) 
         "Process": process["id"],
         "Interrupt": process["interrupts"][0]["id"],
         "Capability": data["capabilities"][0]["id"],
+        "Plugin": data["capabilities"][0]["plugin"]["id"],
+        "Tool": data["tools"][0]["id"],
+        "Config": data["configs"][0]["id"],
+        "Prompt": data["prompts"][0]["id"],
     }
+    assert set(ids) == {kind.name for kind in implementations(client.schema)}
     for typename, id in ids.items():
         assert (await client.data(NODE, id=id))["node"] == {"__typename": typename, "id": id}
+    found = (await client.data(NODES, ids=[*ids.values(), *list(ids.values())[::-1]]))["nodes"]
+    typenames = [*ids, *list(ids)[::-1]]
+    assert found == [{"__typename": each, "id": ids[each]} for each in typenames]
+
+
+def implementations(schema: MissionSchema) -> list[GraphQLObjectType]:
+    interface = schema._schema.type_map["Node"]
+    assert isinstance(interface, GraphQLInterfaceType)
+    return list(schema._schema.get_implementations(interface).objects)
+
+
+async def test_many_nodes_are_null_where_there_is_none_and_bounded(client: Client) -> None:
+    id = (await client.send("hi"))["process"]["id"]
+    bad = [each for each in BAD if each != "\ud800"]
+    data = await client.data(NODES, ids=[id, *bad, id])
+    assert [each and each["id"] for each in data["nodes"]] == [id, *[None] * len(bad), id]
+    error = await client.error(NODES, ids=[id] * 101)
+    assert error["extensions"] == {"code": "INVALID_INPUT", "field": "ids"}
+    error = await client.error(
+        "query N($ids: [ID!]!) { nodes(ids: $ids) { ... on Session {"
+        " messages(first: 200) { nodes { id content role } } } } }",
+        ids=[id] * 100,
+    )
+    assert error["extensions"] == {"code": "TOO_LARGE"}
+
+
+@pytest.mark.usefixtures("furnished")
+async def test_a_prompt_is_a_node_for_administrators_alone(client: Client) -> None:
+    id = (await client.data("{ prompts { id } }"))["prompts"][0]["id"]
+    error = await client.called("ann").error(NODE, id=id)
+    assert error["extensions"] == {"code": "NOT_FOUND"}
 
 
 BAD = (

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from ...core.chat.text import MAX_ID, checked, known_form
 from ...core.errors import Conflict, InvalidInput, NotFound
+from ...core.tower.admission import default_session
 from ...core.tower.metrics import TowerMetrics
 from ...core.tower.process import Envelope, InterruptKind
 from .endpoint import Call, Endpoint, Nothing
@@ -35,11 +36,10 @@ async def submit_request(call: Call[Nothing, SubmitRequest]) -> SubmitRequestRes
     """
     given = call.body
     context = given.context or {}
-    default = f"session_{given.user_id}"[:MAX_ID]  # ids are unique per user, so nothing collides
     envelope = Envelope(
         caller=call.caller,
         message=given.user_message,
-        session_id=given.session_id or default,
+        session_id=given.session_id or default_session(given.user_id),
         create_session=True,
         capability=_text(context, "capability"),
         request_id=_text(context, "request_id"),
