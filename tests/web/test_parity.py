@@ -471,7 +471,8 @@ async def dashboard(both: Both) -> None:
     rest = answer.json()
     graph = await both.ask(
         "{ governance { tools { tool status successRate avgLatencyMs lastUsed }"
-        " breakers { tool state } memoryLayers { layer } setup { llmProvider databaseBackend logLevel } } }"
+        " breakers { tool state } memoryLayers { layer }"
+        " setup { llmProvider databaseBackend logLevel } } }"
     )
     states = {each["tool"]: each["state"].lower() for each in graph["breakers"]}
     tools = [
