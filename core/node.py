@@ -34,6 +34,7 @@ from .tools.health import ToolHealthService
 from .tower.control_tower import ControlTower
 from .tower.inbox import Inbox
 from .tower.memory_change import MemoryChanges
+from .tower.metrics import take_sample
 
 
 class Node:
@@ -70,7 +71,7 @@ class Node:
         self.tower = ControlTower(runtime, capabilities, self.chat, log)
         self.memory_changes = MemoryChanges(self.database, log, capabilities)
         self.inbox = Inbox(self.tower, self._hub)
-        self.samples = Sampler(self.tower.sample)
+        self.samples = Sampler(lambda: take_sample(self.database, self.tower.depth))
         self.cleanup = CleanUp(runtime.settings, self.database)
         self.health = make_checker(runtime, self.database, checks or {})
         self.health.register("schema", schema_check(self.database), timeout=2)

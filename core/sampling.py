@@ -11,10 +11,10 @@ FRESH = 0.5  # seconds for which a sample is given to others as well
 
 
 class Sampler(Generic[T]):
-    """Samples of what `read` gives. Nothing is read while nobody follows."""
+    """Samples of what `read` gives. Nothing is read while nobody follows or reads."""
 
     def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
-        self._read = read
+        self.read = read
         self._reading = asyncio.Lock()
         self._read_at = float("-inf")
         self._sample: T | None = None
@@ -38,6 +38,6 @@ class Sampler(Generic[T]):
         async with self._reading:
             clock = asyncio.get_running_loop().time
             if self._sample is None or clock() >= self._read_at + FRESH:
-                self._sample = await self._read()
+                self._sample = await self.read()
                 self._read_at = clock()
             return self._sample

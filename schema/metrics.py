@@ -66,7 +66,7 @@ class Metrics:
 class MetricsQueries:
     @field("The Control Tower in numbers, over all users.")
     async def metrics(self, info: Info) -> Metrics:
-        return Metrics.of(await info.context.node.tower.sample())
+        return Metrics.of(await info.context.node.samples.read())
 
 
 @strawberry.type

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -25,7 +24,6 @@ from .dispatch import LocalDispatcher, job_of
 from .execution import Execution
 from .fork import forked, store_fork
 from .idempotency import submit_once
-from .metrics import TowerSample
 from .process import (
     Envelope,
     Interrupt,
@@ -140,14 +138,6 @@ class ControlTower(Views):
     def depth(self) -> tuple[int, int]:
         """(running, in line) on this node."""
         return self._dispatcher.depth
-
-    async def sample(self) -> TowerSample:
-        """What there is and was over all users, and what this node has to do, now."""
-        metrics = await self.metrics()
-        running, in_line = self.depth
-        return TowerSample(
-            metrics=metrics, running=running, in_line=in_line, taken_at=datetime.now(UTC)
-        )
 
     # requests
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ..storage.persistence import Persistence
 from .process import ProcessState
@@ -41,6 +41,17 @@ class TowerSample:
     running: int
     in_line: int
     taken_at: datetime
+
+
+async def take_sample(persistence: Persistence, depth: tuple[int, int]) -> TowerSample:
+    """`depth` is what the node has (at work, in line)."""
+    running, in_line = depth
+    return TowerSample(
+        metrics=await read_metrics(persistence),
+        running=running,
+        in_line=in_line,
+        taken_at=datetime.now(UTC),
+    )
 
 
 async def read_metrics(persistence: Persistence) -> TowerMetrics:

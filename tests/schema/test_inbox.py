@@ -169,14 +169,14 @@ async def test_many_followers_cost_one_reading(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = 0
-    sample = client.node.tower.sample
+    sample = client.node.samples.read
 
     async def counted() -> Any:
         nonlocal reads
         reads += 1
         return await sample()
 
-    monkeypatch.setattr(client.node.samples, "_read", counted)
+    monkeypatch.setattr(client.node.samples, "read", counted)
     monkeypatch.setattr("mission_system.core.sampling.FRESH", 3600.0)
 
     async def first() -> Json:
