@@ -14,15 +14,21 @@ from ..core.tools.breaker import Breaker as BreakerRecord
 from ..core.tools.breaker import BreakerState
 from ..core.tools.governor import MAX_REASON
 from .context import Info
+from .enums import describe
 from .errors import Errors
 from .fields import mutation
 from .scalars import Long
 
-strawberry.enum(
+describe(
     BreakerState,
+    "Whether a circuit breaker lets calls pass.",
+    {
+        BreakerState.CLOSED: "Calls pass.",
+        BreakerState.OPEN: "It failed too often, and cools down.",
+        BreakerState.HALF_OPEN: "Single calls try whether it works again.",
+        BreakerState.QUARANTINED: "An administrator has shut it off.",
+    },
     name="BreakerState",
-    description="`CLOSED`: calls pass. `OPEN`: it failed too often, and cools down. `HALF_OPEN`:"
-    " single calls try whether it works again. `QUARANTINED`: an administrator has shut it off.",
 )
 
 

@@ -9,17 +9,27 @@ import strawberry
 
 from ..core.health.result import ComponentHealth, ComponentStatus, HealthCheckResult, OverallStatus
 from .context import Info
+from .enums import describe
 from .fields import field
 
-strawberry.enum(
+describe(
     ComponentStatus,
-    description="`UP`: works. `DEGRADED`: works, badly. `DOWN`: does not work.",
+    "Whether a component works.",
+    {
+        ComponentStatus.UP: "It works.",
+        ComponentStatus.DOWN: "It does not work.",
+        ComponentStatus.DEGRADED: "It works, badly.",
+    },
 )
-strawberry.enum(
+describe(
     OverallStatus,
+    "All components taken together.",
+    {
+        OverallStatus.HEALTHY: "All are up.",
+        OverallStatus.DEGRADED: "One is degraded, none is down.",
+        OverallStatus.UNHEALTHY: "One is down.",
+    },
     name="HealthStatus",
-    description="`HEALTHY`: all components are up. `DEGRADED`: one is degraded, none is down."
-    " `UNHEALTHY`: one is down.",
 )
 
 

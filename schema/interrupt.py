@@ -11,6 +11,7 @@ from ..core.tower.process import Interrupt as InterruptRecord
 from ..core.tower.process import InterruptKind, InterruptStatus
 from .arguments import After, Before, First, Last, window
 from .context import Info
+from .enums import describe
 from .fields import field
 from .node import Node, global_id
 from .pagination import Connection
@@ -20,17 +21,28 @@ if TYPE_CHECKING:
     from .process import Process
     from .session import Session
 
-strawberry.enum(
+describe(
     InterruptKind,
-    description="What is asked. `CLARIFICATION`: a text. `CONFIRMATION`: yes or no."
-    " `AGENT_REVIEW`: what to do about a step that may or may not have happened. `CHECKPOINT`:"
-    " whether to go on. `RESOURCE_EXHAUSTED`: whether to allow more. `TIMEOUT`: whether to wait"
-    " on. `SYSTEM_ERROR`: what to do about a failure.",
+    "What is asked.",
+    {
+        InterruptKind.CLARIFICATION: "A text.",
+        InterruptKind.CONFIRMATION: "Yes or no.",
+        InterruptKind.AGENT_REVIEW: "What to do about a step that may or may not have happened.",
+        InterruptKind.CHECKPOINT: "Whether to go on.",
+        InterruptKind.RESOURCE_EXHAUSTED: "Whether to allow more.",
+        InterruptKind.TIMEOUT: "Whether to wait on.",
+        InterruptKind.SYSTEM_ERROR: "What to do about a failure.",
+    },
 )
-strawberry.enum(
+describe(
     InterruptStatus,
-    description="`PENDING`: nobody has answered. `RESOLVED`: answered. `EXPIRED`: nobody answered"
-    " in time. `CANCELLED`: the process ended first.",
+    "Whether a question is answered.",
+    {
+        InterruptStatus.PENDING: "Nobody has answered.",
+        InterruptStatus.RESOLVED: "It is answered.",
+        InterruptStatus.EXPIRED: "Nobody answered in time.",
+        InterruptStatus.CANCELLED: "The process ended first.",
+    },
 )
 
 

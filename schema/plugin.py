@@ -8,13 +8,19 @@ import strawberry
 
 from ..plugins.report import PluginReport, PluginStatus
 from .context import Info
+from .enums import describe
 from .fields import field
 from .node import Node, global_id
 
-strawberry.enum(
+describe(
     PluginStatus,
-    description="`LOADED`: served. `FAILED`: broken, see its reason. `INCOMPATIBLE`: made for"
-    " another version of the server. `DISABLED`: by the server's settings.",
+    "What became of a plugin.",
+    {
+        PluginStatus.LOADED: "It is served.",
+        PluginStatus.FAILED: "It is broken: see its reason.",
+        PluginStatus.INCOMPATIBLE: "It is made for another version of the server.",
+        PluginStatus.DISABLED: "The server's settings leave it out.",
+    },
 )
 
 

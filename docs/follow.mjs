@@ -1,0 +1,38 @@
+// Follows a session: each event once and in order, whatever becomes of connection and server.
+import { createClient } from 'graphql-ws';
+
+const EVENTS = `subscription Events($sessionId: ID!, $after: String) {
+  sessionEvents(sessionId: $sessionId, after: $after) { cursor seq type pid payload createdAt }
+}`;
+const LASTING = ['NOT_FOUND', 'FORBIDDEN', 'INVALID_INPUT', 'INVALID_REQUEST', 4400, 4403];
+
+// Calls `onEvent` with one event after the other until `signal` aborts; throws what will not pass.
+// `after`: cursor of the last event that was dealt with; '' begins with the first event there is,
+// null with what happens from now on. `onGap(cursor)`: what came before it is no longer kept.
+export async function follow({ url, sessionId, after = '', onEvent, onGap, signal, ...options }) {
+  // Its own retries would ask for the same `after` again: events would come twice.
+  const client = createClient({ url, retryAttempts: 0, keepAlive: 10_000, ...options });
+  signal?.addEventListener('abort', () => client.dispose());
+  try {
+    for (let pause = 100; !signal?.aborted; pause = Math.min(2 * pause, 10_000)) {
+      const results = client.iterate({ query: EVENTS, variables: { sessionId, after } });
+      let broken;
+      const next = () => results.next().catch((error) => ((broken = error), { done: true }));
+      for (let result = await next(); !result.done; result = await next()) {
+        if ((broken = result.value.errors)) break;
+        await onEvent(result.value.data.sessionEvents);
+        after = result.value.data.sessionEvents.cursor; // what was not dealt with comes again
+        pause = 100;
+      }
+      const { code, oldest } = Array.isArray(broken) ? broken[0].extensions : (broken ?? {});
+      if (LASTING.includes(code)) throw broken;
+      if (code === 'CURSOR_EXPIRED') {
+        await onGap?.((after = oldest));
+      } else if (!signal?.aborted) {
+        await new Promise((resume) => setTimeout(resume, pause * (0.5 + Math.random() / 2)));
+      }
+    }
+  } finally {
+    client.dispose();
+  }
+}
