@@ -58,7 +58,8 @@ class Hub:
 
     def hint(self, stream: int, seq: int, user_id: str) -> None:
         """Tell every node that `stream` has grown to `seq`. Never blocks."""
-        if self._alone and not (stream in self._listeners or ALL in self._listeners):
+        heard = stream in self._listeners or ALL in self._listeners or user_id in self._users
+        if self._alone and not heard:
             return  # most turns: nobody follows them, and whoever comes later reads the log
         self._waiting[stream] = (seq, user_id)
         self._wake.set()
