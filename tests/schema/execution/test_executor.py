@@ -1,0 +1,116 @@
+"""The executor does what graphql-core's own does, whatever it is asked and whatever it meets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from graphql import (
+    ExecutionResult,
+    Executor,
+    OperationDefinitionNode,
+    get_variable_values,
+    parse,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from strawberry.execution import optimized_is_awaitable
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from mission_system.schema.build import build_schema
+from mission_system.schema.execution.executor import PlanExecutor
+from mission_system.schema.execution.plan import Operation, Planner
+
+from .worlds import Author, World, answered_by
+
+SCHEMA = build_schema()._schema
+PLANNER = Planner(SCHEMA)
+IS_AWAITABLE: Any = optimized_is_awaitable
+
+# What an error cancels before it has begun: either executor leaves that behind.
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+
+
+class Current:
+    """The world that answers now."""
+
+    world: World
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made_up() -> Iterator[None]:
+    yield from answered_by(SCHEMA, lambda: Current.world)
+
+
+async def finished(executor: Executor[Any]) -> ExecutionResult:
+    result: Any = executor.execute_operation()
+    if optimized_is_awaitable(result):
+        result = await result
+    while executor.background_futures:  # what goes on behind an error
+        await asyncio.wait(list(executor.background_futures))
+    assert isinstance(result, ExecutionResult)
+    return result
+
+
+async def by_graphql_core(document: Any, variables: dict[str, Any], event: Any) -> ExecutionResult:
+    executor = StrawberryGraphQLCoreExecutionContext.build(
+        SCHEMA, document, event, None, variables, is_awaitable=IS_AWAITABLE
+    )
+    assert not isinstance(executor, list), executor
+    return await finished(executor)
+
+
+async def by_plan(planned: Operation, variables: dict[str, Any], event: Any) -> ExecutionResult:
+    values = get_variable_values(SCHEMA, planned.node.variable_definitions or (), variables)
+    assert not isinstance(values, list), values
+    executor = PlanExecutor(SCHEMA, PLANNER, planned, values, None, event)
+    return await finished(executor)
+
+
+def told(result: ExecutionResult) -> str:
+    """All that a client can see, the order of fields and of errors included."""
+    errors = [error.formatted for error in result.errors or ()]
+    return re.sub("0x[0-9a-f]+", "0x", f"{result.data} {errors}")  # no two objects live at one
+
+
+async def compare(kind: str, seed: int, random: Random, faults: float) -> None:
+    root = {
+        "query": SCHEMA.query_type,
+        "mutation": SCHEMA.mutation_type,
+        "subscription": SCHEMA.subscription_type,
+    }[kind]
+    assert root is not None
+    author = Author(SCHEMA, random)
+    text = author.operation(kind, root)
+    document = parse(text)
+    [node, *_] = document.definitions
+    assert isinstance(node, OperationDefinitionNode)
+    planned = Operation(node, document)
+    for turn in range(2):  # the second time the plans are there
+        results = []
+        for execute, what in ((by_graphql_core, document), (by_plan, planned)):
+            Current.world = World(SCHEMA, seed + turn, faults)
+            event = None
+            if kind == "subscription":
+                [selected] = node.selection_set.selections
+                field = root.fields[selected.name.value]  # type: ignore[attr-defined]
+                event = Current.world.event(field)
+            async with asyncio.timeout(20):
+                results.append(told(await execute(what, author.variables, event)))  # type: ignore[operator]
+        assert results[1] == results[0], (text, author.variables)
+
+
+@pytest.mark.parametrize("kind", ["query", "mutation", "subscription"])
+@given(
+    seed=st.integers(0, 10**6),
+    random=st.randoms(use_true_random=False),
+    faults=st.sampled_from((0.0, 0.02, 0.15)),
+)
+def test_results_are_those_of_graphql_core(
+    kind: str, seed: int, random: Random, faults: float
+) -> None:
+    asyncio.run(compare(kind, seed, random, faults))
