@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from ..core.llm.factory import ProviderMaker
 
 COMMANDS_OF_SERVER = frozenset(
-    ("answer", "ask", "cleanup", "demo", "plugins", "questions", "serve", "token")
+    (
+        *("answer", "ask", "cleanup", "demo", "openapi", "plugins", "questions", "schema"),
+        *("serve", "token"),
+    )
 )
 """Names after `mission` that are taken."""
 

@@ -30,11 +30,10 @@ API = {
         *("Case", "IndicatorSpec", "LayerStatus", "Measurement", "MemoryLayerSpec"),
     },
     "mission_system.api.graphql": {
-        "After",
         "Capability",
         "Context",
+        "Count",
         "Errors",
-        "First",
         "Info",
         "Long",
         "Message",

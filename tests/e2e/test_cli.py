@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from base64 import b64encode
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -350,3 +351,24 @@ def test_clean_up_works_through_a_server_and_without_one(cli: Cli) -> None:
     assert (bad.returncode, bad.stdout) == (2, "")
     assert "days: is 100000" in bad.stderr
     assert "Traceback" not in bad.stderr
+
+
+def test_the_schema_is_written_as_the_repository_has_it(shared: Cli) -> None:
+    root = Path(__file__).parents[2]
+    assert shared.run("schema", "export").stdout == (root / "schema.graphql").read_text("utf-8")
+    assert shared.run("openapi", "export").stdout == (root / "openapi.json").read_text("utf-8")
+
+
+def test_what_breaks_clients_of_an_earlier_schema_is_told(shared: Cli, tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier.graphql"
+    schema = shared.run("schema", "export").stdout
+    earlier.write_text(schema)
+    same = shared.run("schema", "diff", str(earlier))
+    assert (same.returncode, same.stdout) == (0, "Nothing breaks.\n")
+    earlier.write_text(schema + "\nextend type Session { colour: String }\n")
+    broken = shared.run("schema", "diff", str(earlier))
+    assert (broken.returncode, broken.stdout) == (1, "Field Session.colour was removed.\n")
+    earlier.write_text("# no schema")
+    refused = shared.run("schema", "diff", str(earlier))
+    assert refused.returncode == 2
+    assert "is no GraphQL schema" in refused.stderr

@@ -7,7 +7,11 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from databases import ChosenDatabases
@@ -16,6 +20,7 @@ from playwright.async_api import Browser, Page, async_playwright
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SECONDS = 30
+OPERATIONS = Path(__file__).parents[2] / "schema" / "static" / "graphiql" / "operations"
 RUN = ".graphiql-execute-button"
 RESULT = ".graphiql-response .result-window"
 
@@ -92,6 +97,81 @@ async def test_the_first_tab_sends_a_message_and_shows_the_reply(page: Page) -> 
     shown = await page.inner_text(RESULT)
     assert "COMPLETED" in shown
     assert '"reply"' in shown
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What two messages to the server came to: both wait for an answer."""
+
+    session: str
+    pid: str
+    interrupt: str
+    doomed: str
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def talk(server: str) -> Talk:
+    send = """mutation { sendMessage(input: {text: "/clarify"}) { ... on SendMessagePayload {
+      process { pid sessionId interrupts { interruptId } } } } }"""
+    sent: list[Any] = []
+    async with httpx.AsyncClient(timeout=SECONDS) as http:
+        for _ in range(2):
+            answer = await http.post(f"{server}/graphql", json={"query": send})
+            sent.append(answer.json()["data"]["sendMessage"]["process"])
+    first, second = sent
+    return Talk(
+        first["sessionId"], first["pid"], first["interrupts"][0]["interruptId"], second["pid"]
+    )
+
+
+EXAMPLES: dict[str, tuple[dict[str, str], str]] = {
+    # In this order. What is put in where, by the attributes of a talk, and what is shown then.
+    "send-message": ({}, "SendMessagePayload"),
+    "create-session": ({}, "My first session"),
+    "questions": ({}, "Which topic do you mean?"),
+    "process": ({'id: ""': 'id: "{pid}"'}, "WAITING"),
+    "answer-clarification": (
+        {'interruptId: ""': 'interruptId: "{interrupt}"', 'answer: ""': 'answer: "tea"'},
+        "You mean: tea",
+    ),
+    "session-events": ({'sessionId: ""': 'sessionId: "{session}"'}, "process.completed"),
+    "reply-stream": ({'processId: ""': 'processId: "{pid}"'}, "ReplyFinished"),
+    "cancel-process": ({'processId: ""': 'processId: "{doomed}"'}, "CANCELLED"),
+    "search": ({}, "/clarify"),
+    "sessions": ({}, "/clarify"),
+    "server": ({}, "assistant"),
+}
+
+
+async def test_every_example_does_what_it_says(page: Page, talk: Talk) -> None:
+    tabs = page.locator(".graphiql-tab .graphiql-tab-button")
+    assert await tabs.count() == len(EXAMPLES) == len([*OPERATIONS.iterdir()])
+    editor = page.locator(".graphiql-query-editor .CodeMirror")
+    result = page.locator(".graphiql-response .CodeMirror")
+    for name, (given, shown) in EXAMPLES.items():
+        operation = "".join(part.capitalize() for part in name.split("-"))
+        await page.locator(f'.graphiql-tab-button:text-is("{operation}")').click()
+        text: str = await editor.evaluate("element => element.CodeMirror.getValue()")
+        assert text == (OPERATIONS / f"{name}.graphql").read_text("utf-8"), name
+        for place, filled in given.items():
+            assert text.count(place) == 1, (name, place)
+            text = text.replace(place, filled.format_map(vars(talk)))
+        await editor.evaluate("(element, text) => element.CodeMirror.setValue(text)", text)
+        await page.wait_for_function(  # the page takes over an edit after a moment
+            "([place, name]) => document.querySelector(place).CodeMirror.operationName === name",
+            arg=[".graphiql-query-editor .CodeMirror", operation],
+        )
+        await page.click(RUN)
+        answer = ""
+        try:
+            async with asyncio.timeout(SECONDS):
+                while shown not in answer:
+                    await asyncio.sleep(0.1)
+                    answer = await result.evaluate("element => element.CodeMirror.getValue()")
+        except TimeoutError:
+            pytest.fail(f"{name} shows no {shown!r}: {answer}")
+        if name == "session-events":
+            await page.click(RUN)  # it would go on for ever
 
 
 async def test_a_subscription_shows_events_from_the_first_on(page: Page) -> None:

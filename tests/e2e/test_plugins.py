@@ -171,7 +171,7 @@ from collections.abc import AsyncGenerator
 
 import strawberry
 
-from mission_system.api.graphql import Context, First, Info, Session, page_size
+from mission_system.api.graphql import Context, Count, Info, Session, page_size
 
 
 @strawberry.type
@@ -188,7 +188,7 @@ async def stars_of(context: Context, sessions: list[str]) -> dict[str, list[Star
 class SessionFields:
     @strawberry.field
     async def stars(
-        self, info: Info, parent: strawberry.Parent[Session], first: First = 10
+        self, info: Info, parent: strawberry.Parent[Session], first: Count = 10
     ) -> list[Star]:
         return (await info.context.batched(stars_of).load(parent.session_id))[: page_size(first)]
 

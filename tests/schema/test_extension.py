@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pytest
 import strawberry
 
-from mission_system.api.graphql import Context, Errors, First, Info, Process, Session, page_size
+from mission_system.api.graphql import Context, Count, Errors, Info, Process, Session, page_size
 from mission_system.core.errors import Busy, NotFound
 from mission_system.core.settings import Settings
 from mission_system.plugins.hookspecs import PluginContext, hookimpl
@@ -66,7 +66,7 @@ async def citations_of(context: Context, sessions: list[str]) -> Mapping[str, li
 class SessionFields:
     @strawberry.field(description="Passages that its replies cite.")
     async def citations(
-        self, info: Info, parent: strawberry.Parent[Session], first: First = 10
+        self, info: Info, parent: strawberry.Parent[Session], first: Count = 10
     ) -> list[Citation]:
         found = await info.context.batched(citations_of).load(parent.session_id)
         return (found or [])[: page_size(10 if first is None else first)]

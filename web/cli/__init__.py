@@ -14,6 +14,7 @@ from .cleanup import cleanup
 from .demo import demo
 from .plugin_commands import Commands
 from .plugins import plugins
+from .schema import openapi, schema
 from .serve import serve
 from .token import token
 
@@ -52,6 +53,8 @@ def _app() -> typer.Typer:
         app.command()(command)
     app.add_typer(plugins, name="plugins")
     app.add_typer(token, name="token")
+    app.add_typer(schema, name="schema")
+    app.add_typer(openapi, name="openapi")
     return app
 
 

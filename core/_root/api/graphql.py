@@ -5,7 +5,7 @@ Import it where the types are, not where the hooks are: it loads the whole schem
 
 from __future__ import annotations
 
-from ..schema.arguments import After, First, page_size
+from ..schema.arguments import Count, page_size
 from ..schema.capability import Capability
 from ..schema.context import Context, Info
 from ..schema.errors import Errors
@@ -16,11 +16,10 @@ from ..schema.scalars import Long
 from ..schema.session import Session
 
 __all__ = [
-    "After",
     "Capability",
     "Context",
+    "Count",
     "Errors",
-    "First",
     "Info",
     "Long",
     "Message",

@@ -7,9 +7,14 @@ const TABS = [
   "send-message",
   "sessions",
   "session-events",
+  "reply-stream",
   "create-session",
   "process",
+  "questions",
   "answer-clarification",
+  "cancel-process",
+  "search",
+  "server",
 ];
 
 async function operation(name) {
