@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .llm.roles import RoleSettings
@@ -219,6 +226,14 @@ class Settings(BaseSettings):
         le=3600,
         description="Longest that a REST call waits for an outcome; the process goes on after it.",
     )
+    rest_deprecated_at: AwareDatetime | None = Field(
+        default=None,
+        description="Since when the REST API is deprecated, such as 2027-01-01T00:00:00Z: its"
+        " answers say so (`Deprecation`).",
+    )
+    rest_sunset_at: AwareDatetime | None = Field(
+        default=None, description="When the REST API will go: its answers say so (`Sunset`)."
+    )
     websocket_ping_seconds: float = Field(
         default=30, gt=0, description="Silence after which a client of /ws is sent a ping."
     )
@@ -243,3 +258,10 @@ class Settings(BaseSettings):
         if url is not None and not url.get_secret_value().startswith(("postgres:", "postgresql:")):
             raise ValueError("must start with postgres:// or postgresql://")
         return url
+
+    @model_validator(mode="after")
+    def _goes_after_it_is_deprecated(self) -> Settings:
+        since, until = self.rest_deprecated_at, self.rest_sunset_at
+        if since is not None and until is not None and until < since:
+            raise ValueError("rest_sunset_at must not be before rest_deprecated_at")
+        return self

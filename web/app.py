@@ -31,11 +31,13 @@ from .guard import Guard, refuse_unsafe
 from .lifespan import lifespan
 from .plugin_routes import routes_of
 from .rest import table as rest
+from .rest.deprecation import Deprecated, deprecation_headers
 from .rest.submission import KEY_HEADER
 from .state import AppState
 
 log = structlog.get_logger(__name__)
 
+EXPOSED = ["Content-Disposition", "Deprecation", "Link", "Retry-After", "Sunset", "X-Request-Id"]
 GRAPHIQL = Path(schema.__path__[0]) / "static" / "graphiql"
 
 
@@ -145,7 +147,9 @@ def _middleware(state: AppState) -> list[Middleware]:
                     *("Authorization", "Content-Type", USER_HEADER, KEY_HEADER),
                     *PREFLIGHT_HEADERS,
                 ],
-                expose_headers=["Content-Disposition", "Retry-After", "X-Request-Id"],
+                expose_headers=EXPOSED,
             )
         )
+    if told := deprecation_headers(settings):
+        stack.append(Middleware(Deprecated, told))
     return stack

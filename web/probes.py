@@ -65,7 +65,7 @@ async def root(_request: Request) -> JSONResponse:
     )
 
 
-async def health(request: Request) -> Response:
+async def liveness(request: Request) -> Response:
     """Liveness: 200 once started, 500 before."""
     state = state_of(request)
     if state.phase not in ALIVE:
@@ -74,7 +74,7 @@ async def health(request: Request) -> Response:
     return Response(result.wire, media_type=JSON)
 
 
-async def ready(request: Request) -> Response:
+async def readiness(request: Request) -> Response:
     """Readiness: 200 when healthy or degraded, 503 when unhealthy, starting or shutting down."""
     state = state_of(request)
     if state.phase != "serving":
@@ -105,6 +105,6 @@ def _unhealthy(phase: Phase, status: int) -> JSONResponse:
 
 routes = [
     Route("/", root),
-    Route("/health", health),
-    Route("/ready", ready),
+    Route("/health", liveness),
+    Route("/ready", readiness),
 ]

@@ -39,12 +39,13 @@ async def submit_once(
 
 
 def _request_id(envelope: Envelope) -> str:
-    """The request id that the key stands for."""
+    """The request id that the key stands for; no two users have the same."""
     assert envelope.idempotency_key is not None
     if envelope.request_id is not None:
         raise InvalidInput("idempotency_key", "send either this or a request id, not both")
     key = checked("idempotency_key", envelope.idempotency_key, longest=MAX_ID)
-    return str(uuid5(NAMESPACE_OID, f"idempotency:{key}"))
+    user = envelope.caller.user_id
+    return str(uuid5(NAMESPACE_OID, f"idempotency:{len(user)}:{user}:{key}"))
 
 
 def _check_same(envelope: Envelope, known: ProcessControlBlock) -> None:

@@ -7,8 +7,8 @@ import sys
 import orjson
 
 from .openapi import describe
-from .table import ENDPOINTS
+from .table import OPERATIONS
 
 if __name__ == "__main__":
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    sys.stdout.write(orjson.dumps(describe(ENDPOINTS), option=options).decode())
+    sys.stdout.write(orjson.dumps(describe(OPERATIONS), option=options).decode())

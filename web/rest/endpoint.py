@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -48,33 +48,50 @@ class Call(Generic[P, B]):
 
 
 @dataclass(frozen=True)
-class Endpoint(Generic[P, B]):
-    """One operation of the API.
+class Operation:
+    """What the description tells of one operation.
 
-    `answer` is the type that the result of `handle` is made into, None where there is no body, or
-    where `handle` makes the response, of the media types `media`. `fails` are the statuses, beside
-    those that any operation has, with which it refuses. `once` says that it heeds the header
-    `Idempotency-Key`.
+    `answer` is the type of the answer's body, None where there is none, or where `handle` makes the
+    response, of the media types `media`. `fails` are the statuses, beside those that any operation
+    has, with which it refuses; `says` are the types of refusals that are no `{"detail": ...}`.
+    `once` says that it heeds the header `Idempotency-Key`, `open` that it never asks for a
+    token, `attachment` that the answer is a file.
     """
 
     method: str
     path: str
-    handle: Callable[[Call[P, B]], Awaitable[object]]
-    params: type[P]
-    body: type[B]
+    handle: Callable[..., Awaitable[object]]
+    params: type[BaseModel]
+    body: type[BaseModel]
     answer: Any = None
     status: int = 200
     fails: tuple[int, ...] = ()
     media: tuple[str, ...] = (JSON,)
     once: bool = False
+    open: bool = False
+    attachment: bool = False
+    says: Mapping[int, Any] = field(default_factory=dict)
 
     @property
     def has_body(self) -> bool:
         return self.body is not Nothing
 
+    @property
+    def validates(self) -> bool:
+        return self.has_body or self.params is not Nothing
+
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
         return TypeAdapter(self.answer)
+
+
+@dataclass(frozen=True)
+class Endpoint(Operation, Generic[P, B]):
+    """An operation that is served from this description: what `handle` gives becomes `answer`."""
+
+    handle: Callable[[Call[P, B]], Awaitable[object]]
+    params: type[P]
+    body: type[B]
 
     async def respond(self, request: Request) -> Response:
         auth = state_of(request).auth

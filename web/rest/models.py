@@ -43,7 +43,9 @@ def _storable(value: str) -> str:
     return value
 
 
-Timestamp = Annotated[str, BeforeValidator(_to_iso)]
+Timestamp = Annotated[
+    str, BeforeValidator(_to_iso), Field(json_schema_extra={"format": "date-time"})
+]
 """ISO-8601 text with a UTC offset; an aware datetime is accepted and written as such."""
 
 Moment = Annotated[datetime | None, BeforeValidator(_from_iso)]
@@ -68,6 +70,30 @@ class WireModel(BaseModel):
     """Reads plain attributes as well as mappings; ignores fields it does not know."""
 
     model_config = ConfigDict(from_attributes=True, extra="ignore")
+
+
+# Root and probes
+
+
+class RootResponse(WireModel):
+    """What the server is, and the paths of its surfaces."""
+
+    service: str
+    version: str
+    description: str
+    health: str
+    ready: str
+    api: dict[str, str]
+    websocket: str
+    api_docs: str
+    governance: str
+
+
+class NotReadyResponse(WireModel):
+    """A probe of a server that has not started, or is shutting down."""
+
+    status: Literal["unhealthy"]
+    message: str
 
 
 # Chat

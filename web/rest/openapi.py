@@ -11,12 +11,12 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from ...core.version import __version__
-from .endpoint import JSON, Endpoint
+from .endpoint import JSON, Operation
 from .submission import KEY_HEADER
 from .validation import Problem
 
 Document = dict[str, Any]
-Operations = Iterable[Endpoint[Any, Any]]
+Operations = Iterable[Operation]
 
 _REF = "#/components/schemas/{model}"
 _ERROR = {"$ref": "#/components/schemas/Error"}
@@ -32,8 +32,19 @@ _PROBLEM: Problem = {
         "ctx": {"type": "object"},
     },
 }
-_ALWAYS = (401, 403, 500, 503)
+_ALWAYS = (403, 500, 503)
 """What any operation may answer, whatever it does."""
+_WITH_TOKEN = (400, 401)
+_WITH_BODY = (408, 413)
+_HEADERS: dict[int, Document] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    429: {
+        "Retry-After": {
+            "description": "Seconds after which there may be room.",
+            "schema": {"type": "integer", "minimum": 1},
+        }
+    },
+}
 
 
 def describe(operations: Operations) -> Document:
@@ -77,7 +88,7 @@ def describe(operations: Operations) -> Document:
 Adapters = dict[tuple[str, JsonSchemaMode], Document]
 
 
-def _schemas(operations: tuple[Endpoint[Any, Any], ...]) -> tuple[Adapters, Document]:
+def _schemas(operations: tuple[Operation, ...]) -> tuple[Adapters, Document]:
     """The schema of each operation's body and answer, and those that they refer to."""
     inputs: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = []
     for operation in operations:
@@ -86,11 +97,13 @@ def _schemas(operations: tuple[Endpoint[Any, Any], ...]) -> tuple[Adapters, Docu
             inputs.append((name, "validation", TypeAdapter(operation.body)))
         if operation.answer is not None:
             inputs.append((name, "serialization", operation.adapter))
+        for status, answer in operation.says.items():
+            inputs.append((f"{name} {status}", "serialization", TypeAdapter(answer)))
     made, shared = TypeAdapter.json_schemas(inputs, ref_template=_REF)
     return dict(made), dict(shared.get("$defs", {}))
 
 
-def _operation(operation: Endpoint[Any, Any], adapters: Adapters) -> Document:
+def _operation(operation: Operation, adapters: Adapters) -> Document:
     name = operation.handle.__name__
     summary, _, description = (inspect.getdoc(operation.handle) or "").partition("\n")
     described: Document = {
@@ -99,6 +112,8 @@ def _operation(operation: Endpoint[Any, Any], adapters: Adapters) -> Document:
         "parameters": _parameters(operation),
         "responses": _responses(operation, adapters),
     }
+    if operation.open:
+        described["security"] = []
     if description.strip():
         described["description"] = " ".join(description.split())
     if operation.has_body:
@@ -107,7 +122,7 @@ def _operation(operation: Endpoint[Any, Any], adapters: Adapters) -> Document:
     return described
 
 
-def _parameters(operation: Endpoint[Any, Any]) -> list[Document]:
+def _parameters(operation: Operation) -> list[Document]:
     model = operation.params.model_json_schema()
     required = model.get("required", [])
     found: list[Document] = [
@@ -125,7 +140,7 @@ def _parameters(operation: Endpoint[Any, Any]) -> list[Document]:
     return found
 
 
-def _responses(operation: Endpoint[Any, Any], adapters: Adapters) -> Document:
+def _responses(operation: Operation, adapters: Adapters) -> Document:
     success: Document = {"description": HTTPStatus(operation.status).phrase}
     if operation.status != HTTPStatus.NO_CONTENT:
         schema = adapters.get((operation.handle.__name__, "serialization"), {})
@@ -133,14 +148,24 @@ def _responses(operation: Endpoint[Any, Any], adapters: Adapters) -> Document:
             media: {"schema": schema if media == JSON else {"type": "string"}}
             for media in operation.media
         }
-    refusals = {*operation.fails, *_ALWAYS}
+    if operation.attachment:
+        success["headers"] = {"Content-Disposition": {"schema": {"type": "string"}}}
+    refusals = {*operation.fails, *operation.says, *_ALWAYS}
+    if not operation.open:
+        refusals |= {*_WITH_TOKEN}
     if operation.has_body:
-        refusals |= {400, 408, 413}
+        refusals |= {*_WITH_BODY}
+    if operation.validates:
+        refusals |= {422}
     responses: Document = {str(operation.status): success}
-    for status in sorted({*refusals, 422}):
+    for status in sorted(refusals):
         schema = _INVALID if status == HTTPStatus.UNPROCESSABLE_ENTITY else _ERROR
-        responses[str(status)] = {
+        schema = adapters.get((f"{operation.handle.__name__} {status}", "serialization"), schema)
+        refusal: Document = {
             "description": HTTPStatus(status).phrase,
             "content": {JSON: {"schema": schema}},
         }
+        if status in _HEADERS:
+            refusal["headers"] = _HEADERS[status]
+        responses[str(status)] = refusal
     return responses

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from html import escape
-from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .endpoint import JSON, Endpoint
+from .endpoint import JSON, Operation
 from .openapi import Document, describe
 
 _STYLE = (
@@ -24,7 +23,7 @@ _STYLE = (
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def reference(operations: Iterable[Endpoint[Any, Any]]) -> list[Route]:
+def reference(operations: Iterable[Operation]) -> list[Route]:
     """Two routes. Both answers are made once, when the first is asked for."""
     operations = tuple(operations)
 

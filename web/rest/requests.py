@@ -142,7 +142,7 @@ endpoints = (
         Nothing,
         ConfirmationSubmit,
         SubmitRequestResponse,
-        fails=(404, 409),
+        fails=(404, 409, 429),
     ),
     Endpoint(
         "POST",
@@ -151,7 +151,7 @@ endpoints = (
         Nothing,
         ClarificationSubmit,
         SubmitRequestResponse,
-        fails=(404, 409),
+        fails=(404, 409, 429),
     ),
     Endpoint(
         "GET",

@@ -128,5 +128,6 @@ endpoints = (
         Nothing,
         fails=(404,),
         media=tuple(MEDIA_TYPES[format] for format in FORMATS),
+        attachment=True,
     ),
 )

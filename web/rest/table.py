@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...core.health.result import HealthCheckResult
+from .. import probes
 from . import governance, messages, requests, sessions
-from .endpoint import Endpoint, routes_of
+from .endpoint import Endpoint, Nothing, Operation, routes_of
+from .models import NotReadyResponse, RootResponse
 from .reference import reference
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
@@ -15,4 +18,30 @@ ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     *governance.endpoints,
 )
 
-routes = [*routes_of(ENDPOINTS), *reference(ENDPOINTS)]
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", "/", probes.root, Nothing, Nothing, RootResponse, open=True),
+    Operation(
+        "GET",
+        "/health",
+        probes.liveness,
+        Nothing,
+        Nothing,
+        HealthCheckResult,
+        open=True,
+        says={500: NotReadyResponse},
+    ),
+    Operation(
+        "GET",
+        "/ready",
+        probes.readiness,
+        Nothing,
+        Nothing,
+        HealthCheckResult,
+        open=True,
+        says={503: HealthCheckResult | NotReadyResponse},
+    ),
+    *ENDPOINTS,
+)
+"""What is described: also the operations that are served elsewhere."""
+
+routes = [*routes_of(ENDPOINTS), *reference(OPERATIONS)]

@@ -8,8 +8,9 @@ import orjson
 import pytest
 from starlette.routing import Route
 
+from mission_system.web import probes
 from mission_system.web.rest.openapi import describe
-from mission_system.web.rest.table import ENDPOINTS, routes
+from mission_system.web.rest.table import OPERATIONS, routes
 
 from .conftest import Api, B, Json
 
@@ -18,7 +19,7 @@ SNAPSHOT = Path(__file__).parents[3] / "openapi.json"
 
 @pytest.fixture(scope="module")
 def document() -> Json:
-    return describe(ENDPOINTS)
+    return describe(OPERATIONS)
 
 
 def test_the_committed_description_is_the_current_one(document: Json) -> None:
@@ -30,16 +31,50 @@ def test_the_committed_description_is_the_current_one(document: Json) -> None:
 def test_every_route_is_described(document: Json) -> None:
     served = {
         (route.path, method)
-        for route in routes
-        if isinstance(route, Route) and route.path.startswith("/api")
-        for method in (route.methods or ())
+        for route in (*probes.routes, *routes)
+        if isinstance(route, Route) and route.path not in ("/openapi.json", "/docs")
+        for method in (route.methods or ("GET",))
         if method != "HEAD"
     }
     described = {
         (path, method.upper()) for path, methods in document["paths"].items() for method in methods
     }
     assert served == described
-    assert len(described) == 19
+    assert len(described) == 22
+
+
+def test_operations_have_names_of_their_own(document: Json) -> None:
+    names = [
+        each["operationId"] for methods in document["paths"].values() for each in methods.values()
+    ]
+    assert len(names) == len(set(names))
+
+
+def test_refusals_are_described(document: Json) -> None:
+    paths = document["paths"]
+    for path, methods in paths.items():
+        for operation in methods.values():
+            found = set(operation["responses"])
+            if path.startswith("/api"):
+                assert {"401", "403", "503"} <= found
+                assert "security" not in operation
+            else:
+                assert "401" not in found
+                assert operation["security"] == []
+            assert ("413" in found) is ("requestBody" in operation)
+            for status in found & {"401", "403", "409", "413", "429"}:
+                content = operation["responses"][status]["content"]
+                schema = {"$ref": "#/components/schemas/Error"}
+                assert content == {"application/json": {"schema": schema}}
+    for path in ("requests", "confirmations", "chat/clarifications", "chat/messages"):
+        answers = paths[f"/api/v1/{path}"]["post"]["responses"]
+        assert {"409", "429"} <= set(answers)
+        assert "Retry-After" in answers["429"]["headers"]
+    not_ready = {"$ref": "#/components/schemas/NotReadyResponse"}
+    assert (
+        paths["/health"]["get"]["responses"]["500"]["content"]["application/json"]["schema"]
+        == not_ready
+    )
 
 
 def test_every_reference_leads_somewhere(document: Json) -> None:
@@ -72,7 +107,7 @@ async def test_the_description_is_served(api: Api, document: Json) -> None:
 async def test_the_page_shows_every_operation_and_loads_nothing(api: Api) -> None:
     answer = await api.http.get("/docs")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    for endpoint in ENDPOINTS:
+    for endpoint in OPERATIONS:
         assert f"{endpoint.method} {endpoint.path}" in answer.text
     for foreign in ("http://", "https://", "<script", "<link", "src="):
         assert foreign not in answer.text
