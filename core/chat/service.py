@@ -204,11 +204,15 @@ class ChatService(ChatUnits):
         return await search(self._persistence, caller, query, window)
 
     async def _messages_of(self, caller: Caller, session: Session) -> AsyncIterator[Message]:
-        """As many as the session had when it was read: one that grows meanwhile has an end."""
+        """As many as the session had when it was read: one that grows meanwhile has an end, and
+        so has one that is removed."""
         after, left = None, session.message_count
         while left > 0:
             first = min(left, MAX_PAGE)
-            found = await self.list_messages(caller, session.session_id, Window(first, after))
+            try:
+                found = await self.list_messages(caller, session.session_id, Window(first, after))
+            except NotFound:
+                return
             for message in found.items:
                 yield message
             if not found.has_next:

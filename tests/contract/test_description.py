@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 from databases import ChosenDatabases
 from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
     content_type_conformance,
@@ -23,7 +24,7 @@ from .conftest import Api, client_of
 from .served import Served, served
 
 CHECKS = [
-    schemathesis.checks.not_a_server_error,
+    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
@@ -33,7 +34,10 @@ CHECKS = [
 FEW = settings(
     max_examples=settings().max_examples // 4,
     deadline=None,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[
+        *(HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large),
+        HealthCheck.function_scoped_fixture,
+    ],
 )
 
 
