@@ -65,6 +65,20 @@ async def insert(request: Request) -> Response:
     return JSONResponse({"ok": True})
 
 
+async def probe(_request: Request) -> Response:
+    """What a probe is told, with nothing behind it."""
+    component = {"status": "up", "message": None, "latency_ms": None, "last_check": CREATED}
+    return JSONResponse(
+        {
+            "status": "healthy",
+            "timestamp": CREATED,
+            "uptime_seconds": 1.5,
+            "version": "1.0",
+            "components": {"api": component},
+        }
+    )
+
+
 async def hello(request: Request) -> Response:
     """Reads a JSON body and answers with one."""
     await request.json()
@@ -128,6 +142,7 @@ async def broadcast(request: Request) -> Response:
 app = Starlette(
     routes=[
         Route("/insert", insert, methods=["POST"]),
+        Route("/probe", probe),
         Route("/hello", hello, methods=["POST"]),
         Route("/items", items, methods=["POST"]),
         Route("/rows", rows, methods=["POST"]),
