@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 EXPOSED = ["Content-Disposition", "Deprecation", "Link", "Retry-After", "Sunset", "X-Request-Id"]
 GRAPHIQL = Path(schema.__path__[0]) / "static" / "graphiql"
+GOVERNANCE = Path(__file__).parent / "static" / "governance"
 
 
 def create_app(
@@ -73,6 +74,7 @@ def create_app(
             Route("/graphql", graphql),
             WebSocketRoute("/graphql", graphql),
             Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),
+            Mount("/static/governance", StaticFiles(directory=GOVERNANCE)),
             *rest.routes,
             *ws.routes,
             *routes_of(host),

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ...core.chat.text import MAX_ID
 from ...core.node import Node
 from ...core.tools.health import HealthSummary, ToolHealth
-from .dashboard import MEMORY_LAYERS, page
+from .dashboard import View, look, page
 from .endpoint import JSON, Call, Endpoint, Nothing
 from .models import (
     DashboardAgent,
@@ -25,7 +25,10 @@ from .parameters import Dashboard, OfTool
 
 GOVERNANCE = "/api/v1/governance"
 HTML = "text/html"
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 async def health(call: Call[Nothing, Nothing]) -> HealthSummary:
@@ -41,16 +44,16 @@ async def tool_health(call: Call[OfTool, Nothing]) -> ToolHealth:
 
 async def dashboard(call: Call[Dashboard, Nothing]) -> Response:
     """A page for people; JSON for whoever accepts that and no HTML."""
-    summary = await call.node.tool_health.summary()
+    view = await look(call.node)
     accept = call.request.headers.get("accept", "")
     if JSON in accept and HTML not in accept:
-        body = _for_programs(call.node, summary).model_dump_json()
+        body = _for_programs(call.node, view).model_dump_json()
         return Response(body, headers={"Vary": "Accept"}, media_type=JSON)
     headers = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
-    return Response(page(summary), media_type=HTML, headers=headers)
+    return Response(page(view), media_type=HTML, headers=headers)
 
 
-def _for_programs(node: Node, summary: HealthSummary) -> DashboardResponse:
+def _for_programs(node: Node, view: View) -> DashboardResponse:
     settings = node.runtime.settings
     return DashboardResponse(
         tools=[
@@ -64,7 +67,7 @@ def _for_programs(node: Node, summary: HealthSummary) -> DashboardResponse:
                     "last_used": tool.last_used,
                 }
             )
-            for tool in summary.tools
+            for tool in view.health.tools
         ],
         agents=[
             DashboardAgent(
@@ -73,8 +76,13 @@ def _for_programs(node: Node, summary: HealthSummary) -> DashboardResponse:
             for spec in node.capabilities
         ],
         memory_layers=[
-            DashboardMemoryLayer(name=name, description=what, status=status, backend=backend)
-            for name, what, status, backend in MEMORY_LAYERS
+            DashboardMemoryLayer(
+                name=layer.id,
+                description=f"{layer.name}: {layer.description}",
+                status=layer.state,
+                backend=layer.backend or "none",
+            )
+            for layer in view.layers
         ],
         config=DashboardConfig(
             llm_provider=node.runtime.provider_name,

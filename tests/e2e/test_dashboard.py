@@ -1,0 +1,237 @@
+"""The governance dashboard in a real browser: live, escaped, usable without script or mouse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from databases import ChosenDatabases
+from playwright.async_api import Browser, Page, async_playwright
+
+from mission_system import Mission, OrchestratorSpec, ToolFailed, ToolSpec, hookimpl, tool
+from mission_system.core.clock import SECOND, now
+from mission_system.core.runtime import MissionRuntime
+from mission_system.core.settings import Settings
+from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tower.journal import Record, store_record
+from mission_system.web.serve import serving
+
+SECONDS = 60.0
+XSS = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+MESSAGE = """
+mutation ($text: String!, $capability: String!) {
+  sendMessage(input: {text: $text, capability: $capability}) {
+    ... on SendMessagePayload { process { reply } } ... on Error { message } } }
+"""
+QUARANTINE = """
+mutation ($reason: String!) { quarantineTool(input: {tool: "mail", reason: $reason}) {
+  ... on QuarantineToolPayload { breaker { state } } ... on Error { message } } }
+"""
+RELEASE = """
+mutation { releaseTool(input: {tool: "mail"}) {
+  ... on ReleaseToolPayload { breaker { state } } ... on Error { message } } }
+"""
+
+
+@dataclass
+class Post:
+    """A tool that fails while it is told to, and a capability that uses it."""
+
+    broken: bool = True
+    calls: list[str] = field(default_factory=list)
+    runtime: MissionRuntime | None = None
+
+    def plugin(self) -> ModuleType:
+        module = ModuleType("post")
+
+        @tool(name="mail")
+        def mail() -> str:
+            """Send."""
+            self.calls.append("mail")
+            if self.broken:
+                raise RuntimeError(XSS)
+            return "sent"
+
+        async def posts(mission: Mission) -> str:
+            offered = "mail" in [spec.name for spec in await mission.tools.offered()]
+            said = ""
+            for _ in range(int(mission.message)):
+                try:
+                    said = str(await mission.tools.mail())
+                except ToolFailed as error:
+                    said = error.status
+            return f"{said}, offered: {offered}"
+
+        @hookimpl
+        def register_tools() -> Sequence[ToolSpec]:
+            return [mail]
+
+        @hookimpl
+        def register_orchestrators() -> Sequence[OrchestratorSpec]:
+            return [OrchestratorSpec("posts", posts)]
+
+        @hookimpl
+        async def runtime_started(runtime: MissionRuntime) -> None:
+            self.runtime = runtime
+
+        module.__dict__.update(
+            register_tools=register_tools,
+            register_orchestrators=register_orchestrators,
+            runtime_started=runtime_started,
+        )
+        return module
+
+
+@dataclass
+class Site:
+    url: str
+
+    @property
+    def dashboard(self) -> str:
+        return f"{self.url}/api/v1/governance/dashboard"
+
+    async def execute(self, query: str, **variables: Any) -> Any:
+        body = {"query": query, "variables": variables}
+        async with httpx.AsyncClient(timeout=SECONDS, verify=False) as client:
+            answer = await client.post(f"{self.url}/graphql", json=body)
+        found = answer.json()
+        assert "errors" not in found, found
+        return next(iter(found["data"].values()))
+
+    async def post(self, times: int) -> str:
+        sent = await self.execute(MESSAGE, text=str(times), capability="posts")
+        return str(sent["process"]["reply"])
+
+
+@pytest.fixture
+def post() -> Post:
+    return Post()
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        await browser.close()
+
+
+@asynccontextmanager
+async def site(folder: Path, post: Post) -> AsyncIterator[Site]:
+    settings = Settings(data=folder, port=0, shutdown_seconds=0, breaker_cooldown_seconds=3600)
+    async with serving(settings, [post.plugin()]) as running:
+        yield Site(running.url)
+
+
+@asynccontextmanager
+async def opened(browser: Browser, url: str, **options: Any) -> AsyncIterator[Page]:
+    """The page, which must complain of nothing and ask no other host for anything."""
+    complaints: list[str] = []
+    async with await browser.new_page(**options) as page:
+        page.set_default_timeout(SECONDS * 1000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        await page.goto(url)
+        yield page
+    assert complaints == []
+
+
+async def test_a_failing_tool_is_seen_live_released_and_remembered(
+    tmp_path: Path, post: Post, browser: Browser, databases: ChosenDatabases
+) -> None:
+    async with site(tmp_path, post) as server, opened(browser, server.dashboard) as page:
+        await page.wait_for_selector("#live.live >> text=Live")
+        assert "every breaker is closed" in await page.inner_text(
+            "section[aria-labelledby=breakers]"
+        )
+        assert await server.post(6) == "unavailable, offered: True"
+        assert len(post.calls) == 5
+        await page.wait_for_selector("[aria-labelledby=breakers] .badge >> text=open")
+        card = page.locator(".card", has_text="mail").first
+        await card.locator("text=5 errors").wait_for()
+        assert await server.post(0) == ", offered: False"
+
+    async with site(tmp_path, post) as server, opened(browser, server.dashboard) as page:
+        await page.wait_for_selector("#live.live")
+        await page.wait_for_selector("[aria-labelledby=breakers] .badge >> text=open")
+        post.broken = False
+        assert await server.post(1) == "unavailable, offered: False"
+        assert await server.execute(QUARANTINE, reason=XSS) == {"breaker": {"state": "QUARANTINED"}}
+        await page.wait_for_selector("[aria-labelledby=breakers] .badge >> text=quarantined")
+        assert XSS in await page.inner_text("[aria-labelledby=breakers]")
+        assert await server.execute(RELEASE) == {"breaker": {"state": "CLOSED"}}
+        await page.wait_for_selector("text=every breaker is closed")
+        assert await server.post(1) == "sent, offered: True"
+        assert await page.title() == "Governance Dashboard"
+
+
+async def test_markup_in_names_is_shown_as_text(
+    tmp_path: Path, post: Post, browser: Browser
+) -> None:
+    async with site(tmp_path, post) as server:
+
+        async def unit(tx: Transaction) -> None:
+            for number in range(5):
+                step = Record(
+                    *(f"{number}", "tool", XSS, "", "completed"),
+                    created_at=now(),
+                    duration=6 * SECOND,
+                )
+                await store_record(tx, None, step)
+
+        assert post.runtime is not None
+        await post.runtime.persistence.write(unit)
+        async with opened(browser, server.dashboard) as page:
+            await page.wait_for_selector("#live.live")
+            assert XSS in await page.inner_text(".card h3 >> nth=0")
+            assert XSS in await page.inner_text("[aria-labelledby=slow]")
+            assert await page.locator("main img, main script").count() == 0
+            assert await page.title() == "Governance Dashboard"
+
+
+async def test_it_is_read_without_script_and_used_without_a_mouse(
+    tmp_path: Path, post: Post, browser: Browser
+) -> None:
+    async with site(tmp_path, post) as server:
+        async with opened(browser, server.dashboard, java_script_enabled=False) as page:
+            assert "System Status: UNKNOWN" in await page.inner_text("h2 >> nth=0")
+            reload = await page.locator("noscript meta, meta[http-equiv=refresh]").count()
+            assert reload == 1
+        async with opened(browser, server.dashboard) as page:
+            await page.keyboard.press("Tab")
+            assert await page.evaluate("document.activeElement.className") == "skip"
+            await page.keyboard.press("Enter")
+            assert await page.evaluate("document.activeElement.id") == "dashboard"
+            await page.keyboard.press("Tab")
+            assert await page.evaluate("document.activeElement.classList.contains('card')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_colours_follow_the_reader_and_can_be_read(
+    tmp_path: Path, post: Post, browser: Browser, scheme: str
+) -> None:
+    async with site(tmp_path, post) as server:
+        await server.post(6)
+        for width in (360, 1280):
+            view = {"width": width, "height": 900}
+            async with opened(
+                browser, server.dashboard, color_scheme=scheme, viewport=view
+            ) as page:
+                ink, paper = await page.evaluate(
+                    "['color', 'backgroundColor'].map((c) => getComputedStyle(document.body)[c]"
+                    ".match(/\\d+/g).map(Number).reduce((a, b) => a + b) / 3)"
+                )
+                assert (ink < 80 < 200 < paper) if scheme == "light" else (paper < 80 < 200 < ink)
+                overflow = await page.evaluate(
+                    "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+                )
+                assert not overflow
