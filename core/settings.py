@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .llm.prices import Prices
 from .llm.roles import RoleSettings
 from .prompts import PromptOverrides
 from .tools.breaker import BreakerPolicy
@@ -96,6 +97,11 @@ class Settings(BaseSettings):
         description="By role: `provider`, `model`, `temperature`, `top_p`, `seed`, `stop`,"
         " `timeout_seconds`, and `fallbacks`, a list of the same; `default` is every other role."
         " JSON in the environment.",
+    )
+    llm_prices: Prices = Field(
+        default={},
+        description="By `provider/model` or `provider/*`: `input` and `output`, the price of a"
+        " million tokens, in any one currency. JSON in the environment.",
     )
     llm_concurrency: int = Field(
         default=16, ge=1, le=10_000, description="Calls of one LLM provider at once; more wait."

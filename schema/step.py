@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 import strawberry
 
+from ..core.llm.prices import UNIT
 from ..core.tower.process import Step as StepRecord
 from .scalars import Long
 
@@ -34,6 +35,13 @@ class Step:
     duration: float = strawberry.field(description="How long it took, in seconds.")
     tokens_in: Long = strawberry.field(description="Tokens sent to an LLM.")
     tokens_out: Long = strawberry.field(description="Tokens received from an LLM.")
+    model: str | None = strawberry.field(
+        description="Provider and model that replied, such as `openai/gpt-6-luna`; null where none"
+        " is to be billed."
+    )
+    cost: float = strawberry.field(
+        description="What that cost by the server's price table, in its currency; 0 without one."
+    )
     error: str | None = strawberry.field(description="What went wrong; null unless it failed.")
     created_at: datetime = strawberry.field(description="When it started.")
 
@@ -50,6 +58,8 @@ class Step:
             duration=record.duration,
             tokens_in=Long(record.tokens_in),
             tokens_out=Long(record.tokens_out),
+            model=record.model,
+            cost=record.cost / UNIT,
             error=record.error,
             created_at=record.created_at,
         )

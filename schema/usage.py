@@ -7,6 +7,8 @@ from typing import Self
 
 import strawberry
 
+from ..core.llm.prices import UNIT
+from ..core.tower.model_usage import ModelUsage as ModelUsageRecord
 from ..core.tower.process import Quota as QuotaRecord
 from ..core.tower.process import Usage as UsageRecord
 from ..core.tower.usage import UsageTotal as UsageTotalRecord
@@ -109,6 +111,9 @@ class Usage:
     steps: int = strawberry.field(description="Journaled steps.")
     tokens_in: Long = strawberry.field(description="Tokens sent to LLMs.")
     tokens_out: Long = strawberry.field(description="Tokens received from LLMs.")
+    cost: float = strawberry.field(
+        description="What the tokens cost by the server's price table, in its currency."
+    )
     elapsed_seconds: float = strawberry.field(
         description="Running time in seconds; waiting is not counted."
     )
@@ -123,6 +128,7 @@ class Usage:
             steps=record.steps,
             tokens_in=Long(record.tokens_in),
             tokens_out=Long(record.tokens_out),
+            cost=record.cost / UNIT,
             elapsed_seconds=record.elapsed_seconds,
         )
 
@@ -134,6 +140,9 @@ class UsageTotal:
     tool_calls: Long = strawberry.field(description="Tool calls.")
     tokens_in: Long = strawberry.field(description="Tokens sent to LLMs.")
     tokens_out: Long = strawberry.field(description="Tokens received from LLMs.")
+    cost: float = strawberry.field(
+        description="What the tokens cost by the server's price table, in its currency."
+    )
     elapsed_seconds: float = strawberry.field(
         description="Running time in seconds; waiting is not counted."
     )
@@ -146,5 +155,27 @@ class UsageTotal:
             tool_calls=Long(record.tool_calls),
             tokens_in=Long(record.tokens_in),
             tokens_out=Long(record.tokens_out),
+            cost=record.cost / UNIT,
             elapsed_seconds=record.elapsed_seconds,
+        )
+
+
+@strawberry.type(description="What one model has replied to.")
+class ModelUsage:
+    model: str = strawberry.field(description="Provider and model, such as `openai/gpt-6-luna`.")
+    calls: Long = strawberry.field(description="Its replies.")
+    tokens_in: Long = strawberry.field(description="Tokens sent to it.")
+    tokens_out: Long = strawberry.field(description="Tokens received from it.")
+    cost: float = strawberry.field(
+        description="What they cost by the server's price table, in its currency; 0 without one."
+    )
+
+    @classmethod
+    def of(cls, record: ModelUsageRecord) -> Self:
+        return cls(
+            model=record.model,
+            calls=Long(record.calls),
+            tokens_in=Long(record.tokens_in),
+            tokens_out=Long(record.tokens_out),
+            cost=record.cost,
         )

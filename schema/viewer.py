@@ -8,7 +8,7 @@ import strawberry
 
 from .context import Info
 from .fields import field
-from .usage import UsageTotal
+from .usage import ModelUsage, UsageTotal
 
 
 @strawberry.enum(description="What a caller may do.")
@@ -28,6 +28,12 @@ class Viewer:
         context = info.context
         return UsageTotal.of(await context.node.tower.usage(context.caller))
 
+    @field("The same by model, the most expensive first; at most 200.")
+    async def model_usage(self, info: Info) -> list[ModelUsage]:
+        context = info.context
+        found = await context.node.tower.model_usage(context.caller)
+        return [ModelUsage.of(each) for each in found]
+
 
 @strawberry.type
 class ViewerQueries:
@@ -40,3 +46,9 @@ class ViewerQueries:
     async def system_usage(self, info: Info) -> UsageTotal | None:
         context = info.context
         return UsageTotal.of(await context.node.tower.system_usage(context.caller))
+
+    @field("The same by model, the most expensive first; at most 200. For administrators.")
+    async def system_model_usage(self, info: Info) -> list[ModelUsage] | None:
+        context = info.context
+        found = await context.node.tower.system_model_usage(context.caller)
+        return [ModelUsage.of(each) for each in found]

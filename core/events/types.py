@@ -50,7 +50,11 @@ _TYPES = (
         "step attempt",
         "The call starts over; the text of earlier attempts is void.",
     ),
-    _type("llm.completed", "step attempt tokens_in? tokens_out?", "The call ended, well or not."),
+    _type(
+        "llm.completed",
+        "step attempt tokens_in? tokens_out? model? cost?",
+        "The call ended, well or not.",
+    ),
     _type("tool.called", "step tool arguments", "A tool was called; arguments are cut to fit."),
     _type("tool.completed", "step tool status seconds", "The tool returned or failed."),
     _type(

@@ -85,6 +85,7 @@ class Process(Model):
     steps = fields.IntField(default=0)
     tokens_in = fields.BigIntField(default=0)
     tokens_out = fields.BigIntField(default=0)
+    cost = fields.BigIntField(default=0)  # billionths
     elapsed = fields.BigIntField(default=0)  # microseconds of running
     restarts = fields.IntField(default=0)  # since its last new step
     restarted_at = fields.IntField(default=0)  # finished steps at the last restart
@@ -141,6 +142,8 @@ class Step(Model):
     duration = fields.BigIntField(default=0)  # microseconds
     tokens_in = fields.BigIntField(default=0)
     tokens_out = fields.BigIntField(default=0)
+    model = fields.CharField(max_length=255, null=True)  # provider/model that replied
+    cost = fields.BigIntField(default=0)  # billionths
 
     class Meta:
         table = "step"
@@ -288,11 +291,30 @@ class Usage(Model):
     tool_calls = fields.BigIntField(default=0)
     tokens_in = fields.BigIntField(default=0)
     tokens_out = fields.BigIntField(default=0)
+    cost = fields.BigIntField(default=0)  # billionths
     elapsed = fields.BigIntField(default=0)  # microseconds of running
 
     class Meta:
         table = "usage"
         unique_together = (("user_id", "day", "session_id"),)
+
+
+class ModelUsage(Model):
+    """What one model has replied to in a session on one day, UTC. Outlives the processes."""
+
+    id = fields.BigIntField(primary_key=True)
+    user_id = fields.CharField(max_length=255)
+    session_id = fields.BigIntField()
+    day = fields.IntField()  # since the epoch
+    model = fields.CharField(max_length=255)
+    calls = fields.BigIntField(default=0)
+    tokens_in = fields.BigIntField(default=0)
+    tokens_out = fields.BigIntField(default=0)
+    cost = fields.BigIntField(default=0)  # billionths
+
+    class Meta:
+        table = "model_usage"
+        unique_together = (("user_id", "day", "session_id", "model"),)
 
 
 class Event(Model):

@@ -27,11 +27,12 @@ from .store import (
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 SPAWN = "spawn"
 _COUNTED = ("llm_calls", "tool_calls", "agent_hops", "iterations", "steps")
-_ADDED = (*_COUNTED, "tokens_in", "tokens_out", "elapsed")
+_ADDED = (*_COUNTED, "tokens_in", "tokens_out", "cost", "elapsed")
 _BILL = (
     "UPDATE process SET llm_calls = llm_calls + ?, tool_calls = tool_calls + ?,"
     " agent_hops = agent_hops + ?, iterations = iterations + ?, steps = steps + ?,"
-    " tokens_in = tokens_in + ?, tokens_out = tokens_out + ?, elapsed = elapsed + ? WHERE pid = ?"
+    " tokens_in = tokens_in + ?, tokens_out = tokens_out + ?, cost = cost + ?,"
+    " elapsed = elapsed + ? WHERE pid = ?"
 )
 _SECONDS = ("timeout_seconds", "soft_timeout_seconds")
 

@@ -57,6 +57,8 @@ class Done:
     value: Any
     tokens_in: int = 0
     tokens_out: int = 0
+    model: str | None = None
+    cost: int = 0
 
 
 Call = Callable[[str, int], Awaitable[Done]]
@@ -256,6 +258,8 @@ class Run:
             record.tokens_in, record.tokens_out = done.tokens_in, done.tokens_out
             self.meter.usage.tokens_in += done.tokens_in
             self.meter.usage.tokens_out += done.tokens_out
+            record.model, record.cost = done.model, done.cost
+            self.meter.usage.cost += done.cost
         except asyncio.CancelledError:
             if task is not None and task.cancelling():
                 raise

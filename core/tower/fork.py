@@ -135,9 +135,9 @@ async def _copy_steps(tx: Transaction, origin: str, fork: str, steps: int) -> li
         raise InvalidInput("steps", f"the process has finished {len(copied)} steps")
     await tx.execute(
         "INSERT INTO step (process_id, key, kind, name, digest, status, attempt, output, error,"
-        " large, size, created_at, duration, tokens_in, tokens_out, input_changed)"
+        " large, size, created_at, duration, tokens_in, tokens_out, cost, input_changed)"
         " SELECT ?, key, kind, name, digest, status, attempt, output, error, large, size,"
-        " created_at, duration, 0, 0, input_changed FROM step"
+        " created_at, duration, 0, 0, 0, input_changed FROM step"
         " WHERE process_id = ? AND status <> 'started' ORDER BY created_at, id LIMIT ?",
         (fork, origin, steps),
     )

@@ -36,6 +36,8 @@ class Record:
     duration: Micros = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    model: str | None = None
+    cost: int = 0
     input_changed: bool = False
 
 
@@ -108,12 +110,13 @@ async def store_record(tx: Transaction, pid: str | None, record: Record) -> None
     large = record.output is not None and len(record.output) > LARGE
     row = await tx.fetch_one(
         "INSERT INTO step (process_id, key, kind, name, digest, status, attempt, output, error,"
-        " large, size, created_at, duration, tokens_in, tokens_out, input_changed)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " large, size, created_at, duration, tokens_in, tokens_out, model, cost, input_changed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (process_id, key) DO UPDATE SET status = excluded.status,"
         " attempt = excluded.attempt, output = excluded.output, error = excluded.error,"
         " large = excluded.large, size = excluded.size, duration = excluded.duration,"
         " tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,"
+        " model = excluded.model, cost = excluded.cost,"
         " input_changed = excluded.input_changed RETURNING id",
         (
             pid,
@@ -131,6 +134,8 @@ async def store_record(tx: Transaction, pid: str | None, record: Record) -> None
             record.duration,
             record.tokens_in,
             record.tokens_out,
+            record.model,
+            record.cost,
             record.input_changed,
         ),
     )

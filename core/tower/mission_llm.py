@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationEr
 
 from ..capabilities import Reply
 from ..chat.text import MAX_ID, storable
+from ..clock import Micros
 from ..errors import LLMError
 from ..events.event import NewEvent
+from ..llm.prices import UNIT, cost_of
 from ..llm.provider import (
     LLMChunk,
     LLMMessage,
@@ -23,9 +25,12 @@ from ..llm.provider import (
     closing,
 )
 from ..retry import Retry
+from ..storage.persistence import Transaction
 from .codec import adapter_of
 from .effects import Done, Run
 from .journal import Record
+from .ledger import Write
+from .model_usage import add_model_usage
 from .usage import tokens_today
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English; providers count exactly, afterwards
@@ -156,13 +161,29 @@ class LLM:
                 if error.provider is not None:
                     broke_off.add(error.provider)
                 raise
-            return Done(_bounded(reply, request), reply.usage.tokens_in, reply.usage.tokens_out)
+            usage, model = reply.usage, storable(reply.model)[:MAX_ID]
+            cost = cost_of(run.runtime.settings.llm_prices, model, usage)
+            bounded = _bounded(reply, request)
+            return Done(bounded, usage.tokens_in, usage.tokens_out, model or None, cost)
 
-        def tell(record: Record) -> NewEvent:
+        def tell(record: Record) -> NewEvent | Write:
             payload: dict[str, Any] = {"step": record.key, "attempt": record.attempt}
             if record.error is None:
                 payload |= {"tokens_in": record.tokens_in, "tokens_out": record.tokens_out}
-            return NewEvent("llm.completed", payload, run.owner.pid)
+            event = NewEvent("llm.completed", payload, run.owner.pid)
+            model = record.model
+            if model is None or record.error is not None:
+                return event
+            payload |= {"model": model, "cost": record.cost / UNIT}
+
+            async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
+                tokens, owner = (record.tokens_in, record.tokens_out), run.owner
+                await add_model_usage(
+                    tx, owner.user_id, owner.stream, model, tokens, record.cost, at
+                )
+                return [event]
+
+            return write
 
         reply: LLMReply = await run.perform(
             "llm",

@@ -113,7 +113,8 @@ def _encoded(quota: Quota) -> str:
 
 @dataclass(slots=True)
 class Usage:
-    """What one process has used so far. `elapsed_seconds` is running time only."""
+    """What one process has used so far. `elapsed_seconds` is running time only; `cost` is in
+    billionths of the price table's currency."""
 
     llm_calls: int = 0
     tool_calls: int = 0
@@ -122,6 +123,7 @@ class Usage:
     steps: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    cost: int = 0
     elapsed_seconds: float = 0.0
 
 
@@ -161,6 +163,8 @@ class Step:
     duration: float
     tokens_in: int
     tokens_out: int
+    model: str | None
+    cost: int
     error: str | None
     created_at: datetime
 

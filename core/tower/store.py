@@ -281,9 +281,9 @@ async def insert_process(
     await tx.execute(
         "INSERT INTO process (pid, session_id, user_id, request_id, parent_pid, parent_key, depth,"
         " capability, version, state, priority, epoch, message, input, quota, message_id,"
-        " llm_calls, tool_calls, agent_hops, iterations, steps, tokens_in, tokens_out, elapsed,"
-        " restarts, restarted_at, first_seq, created_at, started_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,"
+        " llm_calls, tool_calls, agent_hops, iterations, steps, tokens_in, tokens_out, cost,"
+        " elapsed, restarts, restarted_at, first_seq, created_at, started_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,"
         " (SELECT last_seq + 1 FROM stream WHERE id = ?), ?, ?)",
         (
             process.pid,
@@ -386,6 +386,7 @@ def process_from(row: Row, interrupts: tuple[Interrupt, ...] = ()) -> ProcessCon
             steps=row["steps"],
             tokens_in=row["tokens_in"],
             tokens_out=row["tokens_out"],
+            cost=row["cost"],
             elapsed_seconds=row["elapsed"] / SECOND,
         ),
         epoch=row["epoch"],

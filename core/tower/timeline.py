@@ -12,7 +12,7 @@ from .process import Step
 
 _COLUMNS = (
     "key, kind, name, status, attempt, size, input_changed, duration, tokens_in, tokens_out,"
-    " error, created_at"
+    " model, cost, error, created_at"
 )
 _STEPS = f"SELECT {_COLUMNS} FROM step WHERE process_id = ?"  # noqa: S608
 
@@ -84,6 +84,8 @@ def _step(pid: str, row: Row) -> Step:
         duration=row["duration"] / SECOND,
         tokens_in=row["tokens_in"],
         tokens_out=row["tokens_out"],
+        model=row["model"],
+        cost=row["cost"],
         error=None if row["error"] is None else readable_error(row["error"]),
         created_at=to_datetime(row["created_at"]),
     )

@@ -20,15 +20,16 @@ _COUNTED = (
     "steps",
     "tokens_in",
     "tokens_out",
+    "cost",
 )
 _counted = attrgetter(*_COUNTED)
 COLUMNS = (*_COUNTED, "elapsed")
 """Of the process row, in the order of `Account.unsaved`."""
-_TOTALS = ("processes", "llm_calls", "tool_calls", "tokens_in", "tokens_out", "elapsed")
+_TOTALS = ("processes", "llm_calls", "tool_calls", "tokens_in", "tokens_out", "cost", "elapsed")
 _SUMS = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT) AS {name}" for name in _TOTALS)
 _ADD = (
     "INSERT INTO usage (user_id, session_id, day, processes, llm_calls, tool_calls, tokens_in,"  # noqa: S608
-    " tokens_out, elapsed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " tokens_out, cost, elapsed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (user_id, day, session_id) DO UPDATE SET "
     + ", ".join(f"{name} = usage.{name} + excluded.{name}" for name in _TOTALS)
 )
@@ -36,18 +37,20 @@ _ADD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageTotal:
-    """What many processes have used together. `elapsed_seconds` is running time only."""
+    """What many processes have used together. `elapsed_seconds` is running time only; `cost` is
+    in billionths of the price table's currency."""
 
     processes: int
     llm_calls: int
     tool_calls: int
     tokens_in: int
     tokens_out: int
+    cost: int
     elapsed_seconds: float
 
 
 NO_USAGE = UsageTotal(
-    processes=0, llm_calls=0, tool_calls=0, tokens_in=0, tokens_out=0, elapsed_seconds=0.0
+    processes=0, llm_calls=0, tool_calls=0, tokens_in=0, tokens_out=0, cost=0, elapsed_seconds=0.0
 )
 
 
@@ -113,7 +116,7 @@ def day_of(at: Micros) -> int:
 
 async def count_process(tx: Transaction, user_id: str, session: int, at: Micros) -> None:
     """Inside a unit: there is one more process."""
-    await tx.execute(_ADD, (user_id, session, day_of(at), 1, 0, 0, 0, 0, 0))
+    await tx.execute(_ADD, (user_id, session, day_of(at), 1, 0, 0, 0, 0, 0, 0))
 
 
 async def add_usage(

@@ -11,6 +11,7 @@ from ..identity import Caller
 from ..storage.persistence import Persistence
 from .interrupt_store import InterruptStore
 from .metrics import TowerMetrics, read_metrics
+from .model_usage import ModelUsage, usage_by_model
 from .process import Interrupt, InterruptStatus, ProcessControlBlock, Step
 from .store import ProcessStore
 from .timeline import list_steps, list_steps_of
@@ -57,6 +58,16 @@ class Views:
         if not caller.is_admin:
             raise Forbidden("only an administrator sees what others use")
         return await total_usage(self._persistence)
+
+    async def model_usage(self, caller: Caller) -> list[ModelUsage]:
+        """What each model has replied to the caller's processes."""
+        return await usage_by_model(self._persistence, caller.user_id)
+
+    async def system_model_usage(self, caller: Caller) -> list[ModelUsage]:
+        """What each has replied to everybody's. Raises Forbidden unless an administrator asks."""
+        if not caller.is_admin:
+            raise Forbidden("only an administrator sees what others use")
+        return await usage_by_model(self._persistence)
 
     async def _governed(self, caller: Caller, pid: str) -> ProcessControlBlock:
         """The caller's own process, by pid or request id; or, for an administrator, anybody's."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mission_system.core.clock import now
 from mission_system.core.identity import Caller
+from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tower.model_usage import add_model_usage
 
 from .conftest import Client, Gate, Json
 
@@ -79,3 +82,28 @@ async def test_usage_is_shown_to_whom_it_belongs(client: Client) -> None:
     assert (await root.data("{ viewer { usage { processes } } }"))["viewer"]["usage"] == {
         "processes": 0
     }
+
+
+async def test_usage_by_model_is_shown_to_whom_it_belongs(client: Client) -> None:
+    session = (await client.send("one"))["process"]["sessionId"]
+    row = await client.node.database.fetch_one(
+        "SELECT id, user_id FROM session WHERE public_id = ?", (session,)
+    )
+    assert row is not None
+
+    async def spend(tx: Transaction) -> None:
+        for model, cost in (("acme/small", 5), ("acme/big", 2_500_000_000)):
+            await add_model_usage(tx, row["user_id"], row["id"], model, (7, 3), cost, now())
+
+    await client.node.database.write(spend)
+    fields = "{ model calls tokensIn tokensOut cost }"
+    document = f"{{ viewer {{ usage {{ cost }} modelUsage {fields} }} }}"
+    found = (await client.data(document))["viewer"]["modelUsage"]
+    big = {"model": "acme/big", "calls": 1, "tokensIn": 7, "tokensOut": 3, "cost": 2.5}
+    assert found[0] == big
+    assert [each["model"] for each in found] == ["acme/big", "acme/small"]
+    ann = client.called("ann")
+    assert (await ann.data(document))["viewer"] == {"usage": {"cost": 0}, "modelUsage": []}
+    everybody = f"{{ systemModelUsage {fields} }}"
+    assert (await client.data(everybody))["systemModelUsage"][0] == big
+    assert (await ann.error(everybody))["extensions"]["code"] == "FORBIDDEN"

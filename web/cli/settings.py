@@ -20,6 +20,8 @@ JSON_FORMS = {
     " by itself, such as MISSION_QUOTA__MAX_LLM_CALLS=5",
     "MISSION_LLM_ROLES": "a JSON object; write one such as"
     ' \'{"writer": {"provider": "openai", "model": "gpt-6-luna"}}\'',
+    "MISSION_LLM_PRICES": "a JSON object; write one such as"
+    ' \'{"openai/*": {"input": 0.2, "output": 0.75}}\'',
     "MISSION_LLM_CONCURRENCY_OF": "a JSON object; write one such as '{\"openai\": 4}'",
     "MISSION_PROMPTS": "a JSON object; write one such as '{\"writer\": 2}'",
     "MISSION_TOOL_POLICY": "a JSON list; write one such as"

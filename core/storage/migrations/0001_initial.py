@@ -129,6 +129,7 @@ class Migration(migrations.Migration):
                 ("steps", fields.IntField(default=0)),
                 ("tokens_in", fields.BigIntField(default=0)),
                 ("tokens_out", fields.BigIntField(default=0)),
+                ("cost", fields.BigIntField(default=0)),
                 ("elapsed", fields.BigIntField(default=0)),
                 ("restarts", fields.IntField(default=0)),
                 ("restarted_at", fields.IntField(default=0)),
@@ -241,6 +242,8 @@ class Migration(migrations.Migration):
                 ("duration", fields.BigIntField(default=0)),
                 ("tokens_in", fields.BigIntField(default=0)),
                 ("tokens_out", fields.BigIntField(default=0)),
+                ("model", fields.CharField(null=True, max_length=255)),
+                ("cost", fields.BigIntField(default=0)),
             ],
             options={
                 "table": "step",
@@ -299,6 +302,7 @@ class Migration(migrations.Migration):
                 ("tool_calls", fields.BigIntField(default=0)),
                 ("tokens_in", fields.BigIntField(default=0)),
                 ("tokens_out", fields.BigIntField(default=0)),
+                ("cost", fields.BigIntField(default=0)),
                 ("elapsed", fields.BigIntField(default=0)),
             ],
             options={
@@ -307,6 +311,33 @@ class Migration(migrations.Migration):
                 "unique_together": (("user_id", "day", "session_id"),),
                 "pk_attr": "id",
                 "table_description": "What the processes of a session have used on one day, UTC. Outlives them.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="ModelUsage",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                ("user_id", fields.CharField(max_length=255)),
+                ("session_id", fields.BigIntField()),
+                ("day", fields.IntField()),
+                ("model", fields.CharField(max_length=255)),
+                ("calls", fields.BigIntField(default=0)),
+                ("tokens_in", fields.BigIntField(default=0)),
+                ("tokens_out", fields.BigIntField(default=0)),
+                ("cost", fields.BigIntField(default=0)),
+            ],
+            options={
+                "table": "model_usage",
+                "app": "core",
+                "unique_together": (("user_id", "day", "session_id", "model"),),
+                "pk_attr": "id",
+                "table_description": "What one model has replied to in a session on one day, UTC. Outlives the processes.",
             },
             bases=["Model"],
         ),

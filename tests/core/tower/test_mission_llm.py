@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from vendors import OPENAI_ERRORS, TOKENS, Answer, Vendor, serving
 
+from mission_system.core.errors import Forbidden
 from mission_system.core.identity import Caller
 from mission_system.core.llm.factory import LLMFactory
 from mission_system.core.llm.provider import LLMReply, LLMTool
@@ -225,3 +226,72 @@ async def test_tool_calls_and_cut_replies_are_replayed_as_they_were(
     ]
     assert [(call.name, call.arguments) for call in again[0].tool_calls] == [("look", '{"a": 1}')]
     assert len(openai.requests) == 2
+
+
+async def test_tokens_and_cost_are_counted_by_step_process_user_and_model(
+    run, ann, told, openai: Vendor, anthropic: Vendor
+) -> None:
+    prices = {"openai/gpt": {"input": 2, "output": 10}, "anthropic/*": {"output": 1}}
+    cost = TOKENS[0] * 2000 + TOKENS[1] * 10_000
+    node, process = await run(llm_prices=prices)
+    [step] = await node.tower.steps(ann, process.pid)
+    assert (step.model, step.cost) == ("openai/gpt", cost)
+    assert process.usage.cost == cost
+    assert (await node.tower.get(ann, process.pid)).usage.cost == cost
+    total = await node.tower.usage(ann)
+    assert (total.tokens_in, total.tokens_out, total.cost) == (*TOKENS, cost)
+    [used] = await node.tower.model_usage(ann)
+    assert (used.model, used.calls, used.tokens_in, used.cost) == (
+        "openai/gpt", 1, TOKENS[0], cost / 1e9
+    )  # fmt: skip
+    assert await node.tower.model_usage(Caller("bob")) == []
+    [done] = [event for event in await told(node, process) if event.type == "llm.completed"]
+    assert (done.payload["model"], done.payload["cost"]) == ("openai/gpt", cost / 1e9)
+
+
+async def test_usage_of_several_models_is_listed_with_the_most_expensive_first(
+    run, send, openai: Vendor, anthropic: Vendor
+) -> None:
+    prices = {"openai/*": {"input": 1}, "anthropic/claude": {"input": 50}}
+    node, _ = await run(llm_prices=prices, llm_roles=FALLBACK)
+    await send(node, wait=60)
+    openai.script = [OPENAI_ERRORS["auth"]]
+    await send(node, wait=60)
+    used = await node.tower.system_model_usage(Caller("root", "admin"))
+    assert [(each.model, each.calls) for each in used] == [
+        ("anthropic/claude", 1),
+        ("openai/gpt", 2),
+    ]
+    with pytest.raises(Forbidden):
+        await node.tower.system_model_usage(ANN)
+
+
+async def test_what_a_child_spends_is_its_parents_cost_and_counted_once(
+    start_node, send, ann, use_vendors: Callable[[Node], None], openai: Vendor
+) -> None:
+    async def parent(mission: Mission) -> str:
+        return (await mission.spawn("child", "go")).text
+
+    async def child(mission: Mission) -> str:
+        return (await mission.llm().complete("hi")).text
+
+    node = await start_node(
+        parent, child, llm_provider="openai", llm_prices={"openai/*": {"input": 1}}
+    )
+    use_vendors(node)
+    process = await send(node, wait=60)
+    assert process.usage.cost == TOKENS[0] * 1000
+    assert (await node.tower.usage(ann)).cost == TOKENS[0] * 1000
+    [used] = await node.tower.model_usage(ann)
+    assert used.calls == 1
+
+
+async def test_the_mock_is_nobodys_model_and_costs_nothing(start_node, send, ann) -> None:
+    async def work(mission: Mission) -> str:
+        return (await mission.llm().stream("hi")).text
+
+    node = await start_node(work, llm_prices={"mock/*": {"input": 1}})
+    process = await send(node)
+    [step] = await node.tower.steps(ann, process.pid)
+    assert (step.model, step.cost, process.usage.cost) == (None, 0, 0)
+    assert await node.tower.model_usage(ann) == []

@@ -20,8 +20,9 @@ async def crash(node: Any, new_step: str | None = None) -> None:
         if new_step is not None:
             await tx.execute(
                 "INSERT INTO step (process_id, key, kind, name, digest, status, attempt, large,"
-                " size, input_changed, created_at, duration, tokens_in, tokens_out)"
-                " SELECT pid, ?, 'step', 'x', '', 'completed', 1, ?, 0, ?, 0, 0, 0, 0 FROM process",
+                " size, input_changed, created_at, duration, tokens_in, tokens_out, cost)"
+                " SELECT pid, ?, 'step', 'x', '', 'completed', 1, ?, 0, ?, 0, 0, 0, 0, 0"
+                " FROM process",
                 (new_step, False, False),
             )
 
