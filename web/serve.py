@@ -92,12 +92,14 @@ async def serving(
         from ..core.storage.database import Database
         from .app import create_app
         from .lifespan import lifespan
+        from .patience import PatientHttp
 
         app = create_app(settings, plugins)
         server = _Server(
             uvicorn.Config(
                 app,
                 lifespan="off",  # ours, below: it fails with an error instead of a log line
+                http=PatientHttp,
                 ws="websockets-sansio",
                 ws_max_size=settings.max_body_bytes,
                 ws_ping_interval=PING_SECONDS,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
+
+import orjson
 
 from ..chat.text import MAX_ID, checked
 from ..errors import Conflict, InvalidInput, NotFound
+from ..storage.persistence import Persistence
+from .admission import check_request
 from .process import Envelope, ProcessControlBlock, SchedulingPriority
 
 if TYPE_CHECKING:
@@ -32,10 +36,19 @@ async def submit_once(
             return await tower.submit_request(new, priority, wait=wait)
         except Conflict:  # the same request, sent twice at the same time
             known = await tower.get(caller, id)
-    _check_same(envelope, known)
+    _check_same(check_request(envelope), known, await tower.context_of(caller, known.pid))
     if wait is not None:
         known = await tower.wait(caller, known.pid, wait)
     return envelope.with_process(known)
+
+
+async def read_context(persistence: Persistence, user_id: str, pid: str) -> dict[str, Any]:
+    """What the request of a process gave beside its message; empty where there is none."""
+    row = await persistence.fetch_one(
+        "SELECT input FROM process WHERE user_id = ? AND pid = ?", (user_id, pid)
+    )
+    context: dict[str, Any] = orjson.loads(row["input"])["context"] if row else {}
+    return context
 
 
 def _request_id(envelope: Envelope) -> str:
@@ -48,12 +61,13 @@ def _request_id(envelope: Envelope) -> str:
     return str(uuid5(NAMESPACE_OID, f"idempotency:{len(user)}:{user}:{key}"))
 
 
-def _check_same(envelope: Envelope, known: ProcessControlBlock) -> None:
+def _check_same(envelope: Envelope, known: ProcessControlBlock, context: dict[str, Any]) -> None:
     """What the envelope leaves to the server is no difference."""
     for name, now, then in (
         ("message", envelope.message, known.message),
         ("session", envelope.session_id, known.session_id),
         ("capability", envelope.capability, known.capability),
+        ("context", envelope.context, context),
     ):
         if now not in (None, then):
             raise Conflict(

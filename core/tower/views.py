@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..chat.paging import START, Window
 from ..chat.records import Page
 from ..errors import Forbidden, NotFound
 from ..identity import Caller
 from ..storage.persistence import Persistence
+from .idempotency import read_context
 from .interrupt_store import InterruptStore
 from .metrics import TowerMetrics, read_metrics
 from .model_usage import ModelUsage, usage_by_model
@@ -32,6 +34,10 @@ class Views:
         if process is None:
             raise NotFound("process", pid)
         return process
+
+    async def context_of(self, caller: Caller, pid: str) -> dict[str, Any]:
+        """What the request of a process gave beside its message; empty where there is none."""
+        return await read_context(self._persistence, caller.user_id, pid)
 
     async def get_anyones(self, id: str) -> ProcessControlBlock:
         """By pid, by the id of one of its questions, or by request id; for surfaces, and callers,

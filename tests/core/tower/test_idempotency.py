@@ -75,11 +75,19 @@ async def test_a_key_with_other_work_is_a_conflict_that_says_what_differs(
         ("message", {"message": "other"}),
         ("session", {"session_id": session}),
         ("capability", {"capability": "held"}),
+        ("context", {"context": {"depth": 2}}),
     ):
         with pytest.raises(Conflict, match=f"another {name}"):
             await send(node, idempotency_key="k", **other)
     assert await messages(node, ann, first.session_id) == 2
     assert await messages(node, ann, session) == 2
+
+
+async def test_a_context_is_compared_as_json(start_node, send) -> None:
+    node = await start_node(echo)
+    first = await send(node, idempotency_key="k", context={"a": (1, 2), "b": None})
+    again = await send(node, idempotency_key="k", context={"b": None, "a": [1, 2]})
+    assert again.pid == first.pid
 
 
 async def test_a_key_is_its_users_own(start_node, send) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from starlette.applications import Starlette
 from strawberry.http.streaming import MultipartSubscriptionTransport, SSETransport
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from mission_system.core.settings import Settings
@@ -248,6 +249,26 @@ async def test_a_stream_that_is_not_read_is_dropped_and_others_go_on(
     for each in stalled:
         each.close()
     await server.until_nobody_follows()
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+async def test_a_message_larger_than_a_body_may_be_closes_its_socket_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str | None
+) -> None:
+    """Also one that is small as it travels, and large once it is unpacked."""
+    async with really_serving(tmp_path, monkeypatch, max_body_bytes=10_000) as server:
+        session = await sent(server)
+        async with socket_to(server) as other:
+            await subscribe(other, SESSION, session)
+            await other.recv()
+            async with socket_to(server, compression=compression) as large:
+                with suppress(ConnectionClosed):  # before all of it is sent, maybe
+                    await large.send('{"type": "ping", "payload": {"a": "%s"}}' % ("a" * 5_000_000))
+                await large.wait_closed()
+                assert large.close_code == 1009
+            await other.send('{"type": "ping"}')
+            while "pong" not in str(await other.recv()):
+                pass
 
 
 # ends

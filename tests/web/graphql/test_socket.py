@@ -172,6 +172,8 @@ MALFORMED = (
     '{"type": "complete"}',
     '{"type": "complete", "id": []}',
     '{"type": "connection_init", "payload": 5}',
+    '{"type": ' + "[" * 5_000 + "]" * 5_000 + "}",
+    '{"type": ' + "9" * 5_000 + "}",
 )
 
 

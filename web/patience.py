@@ -1,0 +1,42 @@
+"""Connections that never ask for anything: given up, so that they cannot use up the sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS = 20.0
+"""How often a connection is looked at; between two looks, the head of a request has to arrive."""
+
+
+class PatientHttp(H11Protocol):
+    """HTTP as uvicorn speaks it, with a limit for how long a client may take to begin.
+
+    Uvicorn's own limit is for the time after an answer, and ends with the first byte of what
+    follows: one byte a second, or none at all on a new connection, would keep it open for ever.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._seen: Any = None
+        self._look_again()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _look_again(self) -> None:
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if self.transport.get_protocol() is not self:
+            return  # it has become a WebSocket, which has limits of its own
+        begun = self.conn.their_state is not h11.IDLE
+        if not begun and self.cycle is self._seen:
+            self.transport.abort()
+            return
+        self._seen = self.cycle
+        self._look_again()
