@@ -12,6 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from starlette.responses import FileResponse
+from starlette.routing import BaseRoute, Route
+
 from mission_system import (
     Mission,
     MissionRuntime,
@@ -26,6 +29,7 @@ from mission_system.core.storage.persistence import Transaction
 from mission_system.web.serve import serving
 
 T = TypeVar("T")
+CLIENT = Path(__file__).with_name("client.html")
 SECONDS = 60.0  # a guard against hanging, wide enough for a busy machine
 
 
@@ -131,11 +135,16 @@ class Plugin(ModuleType):
             ]
 
         @hookimpl
+        def register_routes() -> Sequence[BaseRoute]:
+            return [Route("/client.html", lambda _request: FileResponse(CLIENT))]
+
+        @hookimpl
         async def runtime_started(runtime: MissionRuntime) -> None:
             self.runtime = runtime
 
         self.register_tools = register_tools
         self.register_orchestrators = register_orchestrators
+        self.register_routes = register_routes
         self.runtime_started = runtime_started
 
 
