@@ -55,5 +55,5 @@ async def test_payloads_hold_the_documented_fields(start_node: Any, send: Any, a
             continue
         documented = TYPES[event.type]
         assert documented.required <= set(event.payload) <= documented.allowed, event
-    never = {"llm.restarted", "interrupt.expired", "process.priority_changed"}
+    never = {"llm.restarted", "interrupt.expired", "process.priority_changed", "breaker.changed"}
     assert set(TYPES) - {event.type for event in events} == never
