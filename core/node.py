@@ -52,10 +52,10 @@ class Node:
         self.database = runtime.persistence
         self._hub = Hub()
         log = EventLog(self.database, self._hub.hint)
-        self._followers = Followers(log, self._hub)
+        self.followers = Followers(log, self._hub)
         self.feed = Feed(log, self._hub)
-        self.events = EventService(self.database, log, self._followers)
-        self.system = SystemStream(self.database, log, self._followers)
+        self.events = EventService(self.database, log, self.followers)
+        self.system = SystemStream(self.database, log, self.followers)
         self.governor = ToolGovernor(
             self.database, runtime.tool_registry, runtime.breakers, self.system
         )
@@ -120,7 +120,7 @@ class Node:
             return
         await self.cleanup.stop()
         await self.tower.stop()
-        self._followers.close()
+        self.followers.close()
         self.inbox.close()
         self.samples.close()
         self._drained = True

@@ -15,6 +15,7 @@ from .services import Services
 from .settings import Settings
 from .storage.database import make_database
 from .storage.persistence import Persistence
+from .timings import Timings
 from .tools.breaker import BreakerRules
 from .tools.breakers import Breakers
 from .tools.catalog import ToolCatalog
@@ -44,6 +45,7 @@ class MissionRuntime:
     threads: ThreadPool = field(kw_only=True, default_factory=lambda: ThreadPool(DEFAULT_THREADS))
     prompts: Prompts = field(kw_only=True, default_factory=Prompts)
     breakers: Breakers = field(kw_only=True, default_factory=Breakers)
+    timings: Timings = field(kw_only=True, default_factory=Timings)
     services: Services = field(kw_only=True, default_factory=Services)
 
     def llm(self, role: str) -> LLMProvider:

@@ -22,7 +22,7 @@ from ..core.node import Node
 from ..core.runtime import MissionRuntime, create_mission_runtime
 from ..core.settings import Settings
 from ..plugins.loader import PluginHost, load_plugins
-from . import probes, ws
+from . import metrics, probes, ws
 from .auth import USER_HEADER
 from .failures import Incidents, http_error, mission_error
 from .graphql import GraphQLView
@@ -71,6 +71,7 @@ def create_app(
     app = Starlette(
         routes=[
             *probes.routes,
+            *metrics.routes,
             Route("/graphql", graphql),
             WebSocketRoute("/graphql", graphql),
             Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),

@@ -11,7 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 
+from ..clock import SECOND, from_datetime, now
 from ..errors import CursorExpired
+from ..timings import Histogram
 from .event import Event
 from .hub import Hub
 from .log import EventLog
@@ -27,8 +29,9 @@ class Tail:
     without one, once for all followers.
     """
 
-    def __init__(self, log: EventLog, stream: int, seq: int) -> None:
+    def __init__(self, log: EventLog, stream: int, seq: int, lag: Histogram) -> None:
         self._log = log
+        self._lag = lag
         self._stream = stream
         self._ring: deque[Event] = deque(maxlen=RING)
         self._read_to = seq
@@ -76,6 +79,7 @@ class Tail:
             self._ring.extend(events)
             if events:
                 self._read_to = events[-1].seq
+                self._lag.observe(max(0, now() - from_datetime(events[-1].created_at)) / SECOND)
                 self._grown.set()
             elif self._hints == hints:
                 self._hinted = self._read_to  # no hint came meanwhile: there is nothing newer
@@ -88,6 +92,8 @@ class Followers:
         self._log = log
         self._hub = hub
         self._tails: dict[int, Tail] = {}
+        self.lag = Histogram()
+        """Seconds from the newest event of a reading to that reading."""
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -95,6 +101,11 @@ class Followers:
         self._closing.set()
         for tail in self._tails.values():
             tail.hinted(0, 1 << 62)
+
+    @property
+    def count(self) -> int:
+        """How many follow now."""
+        return sum(tail.followers for tail in self._tails.values())
 
     async def follow(self, stream: int, after: int | None) -> AsyncGenerator[Event, None]:
         """Events with `seq > after`, in order, for ever; None means from now on.
@@ -124,7 +135,7 @@ class Followers:
     def _join(self, stream: int, newest: int) -> Tail:
         tail = self._tails.get(stream)
         if tail is None:
-            tail = self._tails[stream] = Tail(self._log, stream, newest)
+            tail = self._tails[stream] = Tail(self._log, stream, newest, self.lag)
             self._hub.listen(stream, tail.hinted)
         tail.followers += 1
         return tail

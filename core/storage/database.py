@@ -21,6 +21,11 @@ class Database(Persistence, Protocol):
         """Open what a running server has leased, for a command that reads or writes beside it."""
         ...
 
+    @property
+    def written(self) -> tuple[int, int]:
+        """(commits, units in them) since it was opened."""
+        ...
+
     async def announce(self, url: str) -> None:
         """Say where the server listens, to the command line and to servers that come too late."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import structlog
@@ -24,6 +25,8 @@ class Breakers:
     ) -> None:
         self.rules = rules or BreakerRules()
         self.changed: Callable[[Change], None] = _nobody
+        self.outcomes: Counter[tuple[str, ToolStatus]] = Counter()
+        """How many calls have ended how, since the start. Names that no tool has are not in it."""
         self._clock = clock
         self._breakers: dict[str, Breaker] = {}
 
@@ -47,6 +50,10 @@ class Breakers:
             return None
         return breaker.refusal(self._clock())
 
+    def refused(self, tool: str) -> None:
+        """A call of the tool was refused."""
+        self.outcomes[tool, ToolStatus.UNAVAILABLE] += 1
+
     def enter(self, tool: str) -> int:
         """A call of the tool begins that was not refused; the number to leave with."""
         breaker = self._breakers.get(tool)
@@ -54,6 +61,8 @@ class Breakers:
 
     def leave(self, tool: str, entered: int, status: ToolStatus) -> None:
         """The call has ended so."""
+        if status is not ToolStatus.NOT_FOUND:
+            self.outcomes[tool, status] += 1
         breaker = self._breakers.get(tool)
         if breaker is None:
             if status not in FAILED or self.policy(tool) == "off":

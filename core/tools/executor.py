@@ -73,6 +73,7 @@ class CatalogExecutor:
     ) -> tuple[ToolStatus, Any, str | None]:
         refusal = self._breakers.refusal(name)
         if refusal is not None:
+            self._breakers.refused(name)
             return ToolStatus.UNAVAILABLE, None, refusal
         entered = self._breakers.enter(name)
         status = ToolStatus.CANCELLED

@@ -269,7 +269,9 @@ class Run:
             record.error, record.status = encode_error(record.name, error), "failed"
         except (Exception, SystemExit) as error:
             record.error, record.status = encode_error(record.name, error), "failed"
-        record.duration = int((time.monotonic() - began) * SECOND)
+        seconds = time.monotonic() - began
+        record.duration = int(seconds * SECOND)
+        self.runtime.timings.steps[record.kind].observe(seconds)
         return value
 
     def replay(self, branch: Branch, record: Record, adapter: TypeAdapter[Any]) -> Any:

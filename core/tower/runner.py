@@ -116,6 +116,8 @@ class Runner:
         self._accounts[process.pid] = account
         ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
         self._roots[process.pid], self._ledgers[process.pid] = root, ledger
+        if process.epoch == 1:
+            self._runtime.timings.began(process.created_at, process.started_at)
         questions = Questions(owner, self._chat, self._asked)
         try:
             try:
@@ -140,6 +142,7 @@ class Runner:
             del self._roots[process.pid], self._accounts[process.pid], self._ledgers[process.pid]
             await ledger.close()
         ended = ending.process.changed(quota=account.quota)
+        self._runtime.timings.ended(ended.created_at, ended.completed_at)
         self._settled(ended)
         return Ran(ended, ending.aftermath)
 

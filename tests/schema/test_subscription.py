@@ -130,7 +130,7 @@ async def test_subscribers_are_live_and_leave_nothing_behind(client: Client, gat
     await asyncio.wait_for(gate.reached.wait(), 10)
     gate.opened.set()
     assert await asyncio.gather(*followers) == ["process.completed"] * 3
-    assert client.node._followers._tails == {}
+    assert client.node.followers._tails == {}
 
 
 async def test_a_process_tells_its_own_events_and_ends(client: Client) -> None:

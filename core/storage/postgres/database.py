@@ -88,6 +88,11 @@ class PostgresDatabase:
         await self._opened.aclose()
         self._readers = self._database_lease = None
 
+    @property
+    def written(self) -> tuple[int, int]:
+        """(commits, units in them) since it was opened: here each unit has a commit of its own."""
+        return (0, 0) if self._writer is None else (self._writer.units, self._writer.units)
+
     async def announce(self, url: str) -> None:
         self.lease.announce(url)
         if self._database_lease is not None:

@@ -65,6 +65,11 @@ class SqliteDatabase:
             await readers.close()
         self.lease.release()
 
+    @property
+    def written(self) -> tuple[int, int]:
+        """(commits, units in them) since it was opened."""
+        return (0, 0) if self._writer is None else (self._writer.batches, self._writer.units)
+
     async def announce(self, url: str) -> None:
         self.lease.announce(url)
 
