@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.alignment.indicator import IndicatorSpec, Measurement
     from .core.capabilities import OrchestratorSpec, Reply
     from .core.configs import ConfigRegistry
     from .core.errors import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         LLMRequest,
         LLMUsage,
     )
+    from .core.memory.layers import LayerStatus, MemoryLayerSpec
     from .core.prompts import Prompt
     from .core.retry import Retry
     from .core.runtime import MissionRuntime, create_mission_runtime
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from .web.app import create_app
 
 _HOMES = {
+    "core.alignment.indicator": ("IndicatorSpec", "Measurement"),
     "core.capabilities": ("OrchestratorSpec", "Reply"),
     "core.configs": ("ConfigRegistry",),
     "core.errors": (
@@ -78,6 +81,7 @@ _HOMES = {
         "LLMRequest",
         "LLMUsage",
     ),
+    "core.memory.layers": ("LayerStatus", "MemoryLayerSpec"),
     "core.prompts": ("Prompt",),
     "core.retry": ("Retry",),
     "core.runtime": ("MissionRuntime", "create_mission_runtime"),
@@ -109,6 +113,7 @@ __all__ = [
     "Envelope",
     "Event",
     "Forbidden",
+    "IndicatorSpec",
     "InterruptExpired",
     "InvalidInput",
     "LLMChunk",
@@ -118,6 +123,9 @@ __all__ = [
     "LLMReply",
     "LLMRequest",
     "LLMUsage",
+    "LayerStatus",
+    "Measurement",
+    "MemoryLayerSpec",
     "Mission",
     "MissionError",
     "MissionRuntime",

@@ -43,7 +43,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from mission_system import (
-    ComponentHealth, ComponentStatus, Event, OrchestratorSpec, Prompt, hookimpl, tool,
+    ComponentHealth, ComponentStatus, Event, IndicatorSpec, LayerStatus, Measurement,
+    MemoryLayerSpec, OrchestratorSpec, Prompt, hookimpl, tool,
 )
 
 SEEN = []
@@ -142,6 +143,32 @@ async def full():
 @hookimpl
 def register_readiness_checks():
     return {"sky": full}
+
+
+async def layer():
+    return LayerStatus()
+
+
+@hookimpl
+def register_memory_layers():
+    return [MemoryLayerSpec(layer="L6", backend="stars", check=layer)]
+
+
+async def measure(persistence):
+    return Measurement(good=1, total=1)
+
+
+@hookimpl
+def register_alignment_indicators():
+    return [
+        IndicatorSpec(
+            name="shining",
+            title="Stars shine",
+            definition="Share of stars that shine.",
+            threshold=0.5,
+            measure=measure,
+        )
+    ]
 
 
 def shine(times: int = 1):
