@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 COMMANDS_OF_SERVER = frozenset(
     (
-        *("answer", "ask", "cleanup", "demo", "openapi", "plugins", "questions", "schema"),
-        *("serve", "token"),
+        *("answer", "ask", "cleanup", "demo", "new", "openapi", "plugins", "questions"),
+        *("schema", "serve", "token"),
     )
 )
 """Names after `mission` that are taken."""

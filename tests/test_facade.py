@@ -52,6 +52,7 @@ API = {
         "ToolHealthResponse",
     },
     "mission_system.api.server": {"AppState", "app", "lifespan"},
+    "mission_system.api.testing": {"PluginNotServed", "Trial", "trial"},
 }
 
 

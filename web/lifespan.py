@@ -8,7 +8,7 @@ from typing import cast
 
 from starlette.applications import Starlette
 
-from ..plugins.observers import observing
+from ..plugins.life import living
 from .state import AppState
 
 
@@ -28,20 +28,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         raise RuntimeError("an application lives once: to serve again, create another")
     state.phase = "starting"
     try:
-        await state.node.start(_plugins(state))
+        await state.node.start(living(state.plugins, state.node))
         state.phase = "serving"
         yield
     finally:
         state.phase = "draining"
         await state.node.stop()
         state.phase = "stopped"
-
-
-@asynccontextmanager
-async def _plugins(state: AppState) -> AsyncIterator[None]:
-    try:
-        await state.plugins.started(state.node.runtime)
-        async with observing(state.plugins, state.node.feed):
-            yield
-    finally:
-        await state.plugins.stopping(state.node.runtime)

@@ -368,3 +368,30 @@ def test_commands_that_cannot_be_run_are_explained(cli: Cli, source: str, proble
     assert told.returncode == 2
     assert problem in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_a_new_capability_passes_its_tests_installs_and_answers(cli: Cli) -> None:
+    written = cli.run("new", "acme-words")
+    assert written.returncode == 0, written.stderr
+    assert "pip install -e" in written.stdout
+    project = cli.folder / "acme-words"
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=project,
+        env=cli.environ,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert tests.returncode == 0, tests.stdout + tests.stderr
+    assert "2 passed" in tests.stdout
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    target = ["--target", str(cli.folder / "plugins"), "--upgrade", str(project)]
+    subprocess.run([sys.executable, *install, *target], check=True, timeout=100)
+    assert "acme-words" in cli.run("plugins", "list").stdout
+    with cli.server():
+        asked = cli.run("ask", "--capability", "acme-words", "How many words are these?")
+    assert asked.stdout == "That has 5 words.\n"
+    again = cli.run("new", "acme-words")
+    assert (again.returncode, "exists already" in again.stderr) == (2, True)

@@ -12,6 +12,7 @@ from ...core.errors import MissionError
 from .ask import answer, ask, questions
 from .cleanup import cleanup
 from .demo import demo
+from .new import new
 from .plugin_commands import Commands
 from .plugins import plugins
 from .schema import openapi, schema
@@ -49,7 +50,7 @@ def _app() -> typer.Typer:
         epilog="Plugins may add commands of their own: mission plugins list.",
     )
     app.callback()(_options)
-    for command in (demo, serve, ask, questions, answer, cleanup):
+    for command in (demo, serve, ask, questions, answer, cleanup, new):
         app.command()(command)
     app.add_typer(plugins, name="plugins")
     app.add_typer(token, name="token")
