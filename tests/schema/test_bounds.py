@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,8 +25,13 @@ from graphql import (
     is_required_input_field,
 )
 
+from mission_system import ToolSpec, hookimpl, tool
 from mission_system.core.chat.paging import Window
 from mission_system.core.identity import Caller
+from mission_system.core.settings import Settings
+from mission_system.plugins.builtin import assistant
+from mission_system.plugins.host import PluginHost
+from mission_system.plugins.loader import load_plugins
 from mission_system.schema import session
 from mission_system.schema.build import MissionSchema
 
@@ -52,6 +58,7 @@ REACHED = {
     "Message": 'node(id: "{message}") {{ ... on Message {{ {field} }} }}',
     "Interrupt": 'node(id: "{interrupt}") {{ ... on Interrupt {{ {field} }} }}',
     "Governance": "governance {{ {field} }}",
+    "Tool": 'tool(id: "look") {{ {field} }}',
 }
 """By type, how a query gets to one. A type with arguments that is not here fails the walk."""
 
@@ -112,6 +119,8 @@ class Walk:
             return None
         told = str(result.data)
         refused = "'InvalidInput'" in told or "'NotFound'" in told
+        if place.scalar == "ID" and result.data in ({place.field: None}, {place.field: [None]}):
+            return None  # there is nothing of this name, as of any other that is unknown
         return None if refused else f"{place}: took {str(value)[:30]!r}: {told[:200]}"
 
     async def _result(self, place: Place, value: Any) -> Any:
@@ -160,6 +169,24 @@ class Walk:
             return next(iter(kind.values))
         known = next((id for each, id in self.ids.items() if each in name.lower()), "x")
         return {"Boolean": True, "Int": 1, "Float": 1.0, "Long": 1, "ID": known}.get(kind.name, "x")
+
+
+@tool
+def look(at: str) -> str:
+    """Look at something."""
+    return at
+
+
+@pytest.fixture
+def plugins(settings: Settings) -> PluginHost:
+    module = ModuleType("looks_plugin")
+
+    @hookimpl
+    def register_tools() -> list[ToolSpec]:
+        return [look]
+
+    module.__dict__["register_tools"] = register_tools
+    return load_plugins(settings, [assistant, module], entry_points=False)
 
 
 @pytest.fixture
