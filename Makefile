@@ -10,6 +10,8 @@ MANIFESTS := pyproject.toml setup.py $(EXAMPLES:%=%/pyproject.toml)
 # What differs by database: the units, and what is asked of them. The storage's own tests run on both
 # in one go. Left out is what would make a database for each of its many examples.
 ON_POSTGRES := tests/core/tower tests/core/chat tests/core/events tests/schema tests/contract \
+	tests/core/alignment tests/core/memory tests/core/health tests/core/tools/test_calls.py \
+	tests/core/tools/test_governor.py \
 	--ignore tests/core/chat/test_counters.py \
 	--ignore tests/core/tower/test_journal_properties.py \
 	--ignore tests/core/tower/test_tower_properties.py
