@@ -42,8 +42,9 @@ def send(server: Server, user: str, session: str | None = None) -> Target:
 
 def pairs(plain: Server, ours: Server) -> dict[str, tuple[Target, Target]]:
     """What is measured, each beside its floor; the lists are full once this returns."""
-    for _ in range(ROWS):
-        session = json.loads(call(send(ours, "reader")))["session_id"]
+    for _ in range(ROWS - 1):
+        call(send(ours, "reader"))
+    session = json.loads(call(send(ours, "reader")))["session_id"]
     for _ in range(ROWS // 2 - 1):
         call(send(ours, "reader", session))
     rows = Target.of(plain, "/rows", "{}")

@@ -136,6 +136,7 @@ def _middleware(state: AppState) -> list[Middleware]:
     """Outermost first."""
     settings = state.settings
     stack = [
+        Middleware(probes.Liveness, state),
         Middleware(Incidents, lambda: state.phase == "draining"),
         Middleware(Guard, settings),
         Middleware(probes.Started, state),

@@ -75,6 +75,16 @@ def test_2_liveness_has_the_one_component_api(http: httpx.Client) -> None:
     assert body["components"]["api"]["status"] == "up"
 
 
+def test_2_liveness_is_the_same_whichever_way_it_is_asked_for(server: Served) -> None:
+    for header in ("Accept: */*", f"Origin: http://{server.address[0]}"):
+        answer = server.raw("GET", "/health?x=y", header)
+        probe(httpx.Response(answer.status, headers=answer.headers, content=answer.body), 200)
+        assert answer.header("x-content-type-options") == "nosniff"
+        assert server.raw("HEAD", "/health", header).body == b""
+    assert server.raw("GET", "/health", "Origin: https://elsewhere.example").status == 403
+    assert server.raw("GET", "/health", host="any.example").status == 200
+
+
 def test_2_readiness_has_the_database_and_the_models(http: httpx.Client) -> None:
     body = probe(http.get("/ready"), 200)
     assert body["status"] == "healthy"
