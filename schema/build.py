@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.name_converter import NameConverter
 
 from ..core.settings import Settings
 from ..plugins.host import PluginHost
@@ -15,6 +18,14 @@ from .scalars import SCALARS
 from .subscribers import Subscribers
 
 __all__ = ["MissionSchema", "build_schema", "sdl"]
+
+
+class Names(NameConverter):
+    """Remembers what names are in GraphQL: arguments are asked for theirs at every request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.apply_naming_config = cache(super().apply_naming_config)  # type: ignore[method-assign]
 
 
 def build_schema(
@@ -41,7 +52,7 @@ def build_schema(
             mutation=Mutation,
             subscription=Subscription,
             exception_handlers=error_members(),
-            config=StrawberryConfig(scalar_map=SCALARS),
+            config=StrawberryConfig(name_converter=Names(), scalar_map=SCALARS),
         )
 
     return extend(make, plugins) if plugins else make({})

@@ -14,6 +14,7 @@ from ..core.chat.records import Page
 from ..core.chat.text import MAX_ID
 from ..core.errors import InvalidInput
 from ..core.events.event import Event as EventRecord
+from .execution.results import Results
 from .pagination import Connection
 from .scalars import JSON, Long
 
@@ -36,9 +37,18 @@ class Event:
     )
     payload: JSON = strawberry.field(description="An object; its fields depend on `type`.")
     created_at: datetime = strawberry.field(description="When it was appended.")
+    results: strawberry.Private[Results] = strawberry.field(default_factory=Results)
 
     @classmethod
     def of(cls, record: EventRecord) -> Self:
+        """The same one for all who are shown this record."""
+        event: Self | None = record.made.get(cls)
+        if event is None:
+            event = record.made[cls] = cls._of(record)
+        return event
+
+    @classmethod
+    def _of(cls, record: EventRecord) -> Self:
         return cls(
             cursor=event_cursor(record.stream, record.seq),
             seq=Long(record.seq),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,8 @@ from .types import check_type
 class Event:
     """`seq` starts at 1 and has no gaps within its `stream` (a `Session.id`).
 
-    `session_id` is the public id of the session that the stream belongs to.
+    `session_id` is the public id of the session that the stream belongs to. `made` holds what is
+    made of it for readers, by whatever makes it: the many who follow a stream are given the same.
     """
 
     stream: int
@@ -24,6 +25,7 @@ class Event:
     user_id: str
     payload: dict[str, Any]
     created_at: datetime
+    made: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

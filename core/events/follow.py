@@ -54,7 +54,11 @@ class Tail:
             return await self._log.read(self._stream, after)
         if after >= self._read_to:
             await self._advance(after)
-        return [event for event in self._ring if event.seq > after]
+        if not self._ring:
+            return []
+        # Numbers have no gaps, so those that are new are as many as the last number says.
+        new = min(self._ring[-1].seq - after, len(self._ring))
+        return [self._ring[place] for place in range(-new, 0)]
 
     async def grown(self) -> None:
         """Wait until the stream may hold more than has been read."""

@@ -43,7 +43,11 @@ _UNKNOWN: Any = object()
 
 
 class PlanExecutor(Executor[None]):
-    """Executes one operation. `variables` are coerced already."""
+    """Executes one operation. `variables` are coerced already.
+
+    `plain` is True for as long as nothing but the root value and the selection has had a say in
+    the result.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class PlanExecutor(Executor[None]):
             is_awaitable=cast(Any, is_awaitable),
         )
         self.operation_extensions = extensions
+        self.plain = True
         self._planner = planner
         self.planned = planned
         self._given: dict[Field, dict[str, Any]] = {}
@@ -79,6 +84,7 @@ class PlanExecutor(Executor[None]):
         executor = copy(self)
         executor.root_value = event
         executor.collected_errors = CollectedErrors()
+        executor.plain = True
         return executor
 
     def execute_operation(
@@ -160,6 +166,7 @@ class PlanExecutor(Executor[None]):
             elif field.is_source:
                 value = source
             else:
+                self.plain = False
                 value = field.resolve(source, self._info(field, path), **self._arguments(field))
                 if is_awaitable(value):
                     return self._awaited(field, path, value)
@@ -196,6 +203,7 @@ class PlanExecutor(Executor[None]):
             if coerce is not _UNKNOWN:
                 return coerce(value)
         # Not plain, or not good: graphql-core finds out what it is.
+        self.plain = False
         self._unplain[id(field.details)] = field
         info = self._info(field, path)
         return self.complete_value(shape.type, field.details, info, path, value, None)

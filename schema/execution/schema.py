@@ -26,6 +26,7 @@ from ..limits import Limits
 from ..subscribers import Subscribers
 from .executor import PlanExecutor, is_awaitable
 from .plan import Planner
+from .results import Results, SharedResult
 
 T = TypeVar("T")
 
@@ -243,8 +244,22 @@ class MissionSchema(strawberry.Schema):
 
 
 async def _event_result(executor: PlanExecutor, event: object, told: Told) -> ExecutionResult:
-    result = executor.for_event(event).execute_operation(False)
-    return _shown(await result if is_awaitable(result) else result, told)
+    shared = getattr(event, "results", None)
+    if told is not None or not isinstance(shared, Results):
+        shared = None
+    elif (known := shared.get(executor.planned)) is not None:
+        return known
+    running = executor.for_event(event)
+    result = running.execute_operation(False)
+    shown = _shown(await result if is_awaitable(result) else result, told)
+    if (
+        shared is not None
+        and running.plain
+        and not shown.errors
+        and not executor.planned.conditional
+    ):
+        shown = shared[executor.planned] = SharedResult(shown.data, None)
+    return shown
 
 
 def _shown(result: CoreResult, told: Told) -> ExecutionResult:

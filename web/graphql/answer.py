@@ -12,6 +12,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from ...schema.errors import INTERNAL, TIMEOUT
+from ...schema.execution.results import SharedResult
 from .media import Media
 
 _STATUS = {INTERNAL: 500, TIMEOUT: 504}
@@ -25,6 +26,13 @@ def body_of(result: ExecutionResult) -> dict[str, Any]:
     if result.extensions:
         body["extensions"] = result.extensions
     return body
+
+
+def written(result: SharedResult) -> orjson.Fragment:
+    """A result that many are sent, put into JSON for the first of them."""
+    if result.encoded is None:
+        result.encoded = orjson.dumps(body_of(result))
+    return orjson.Fragment(result.encoded)
 
 
 def answered(result: ExecutionResult, media: Media) -> Response:

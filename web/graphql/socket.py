@@ -14,12 +14,15 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     BaseGraphQLTransportWSHandler,
     Operation,
 )
+from strawberry.types.execution import PreExecutionError
 
 from ...core.errors import MissionError, QuotaExceeded
 from ...core.identity import Caller
 from ...schema.context import Context
 from ...schema.errors import presented
+from ...schema.execution.results import SharedResult
 from ..auth import bearer, secret_of, user_named
+from .answer import written
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
@@ -116,6 +119,22 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     async def handle_complete(self, message: CompleteMessage) -> None:
         self._extensions.pop(message["id"], None)  # it may not have started yet
         await super().handle_complete(message)
+
+    async def _send_result_stream(
+        self, operation: Operation[Context, None], result_source: Any
+    ) -> None:
+        began = False
+        async for result in result_source:
+            if isinstance(result, SharedResult):
+                await operation.send_operation_message(
+                    {"id": operation.id, "type": "next", "payload": cast(Any, written(result))}
+                )
+            elif isinstance(result, PreExecutionError) and not began:
+                await self._handle_pre_execution_error(operation, result)
+                return
+            else:
+                await operation.send_next(result)
+            began = True
 
     async def run_operation(self, operation: Operation[Context, None]) -> None:
         try:

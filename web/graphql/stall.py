@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
+from functools import partial
+from types import coroutine
+from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
+
+
+@coroutine
+def _rest(begun: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
+    """What is left of an awaitable that was begun, and waits."""
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 class DropStalled:
@@ -28,10 +48,15 @@ class DropStalled:
 
         async def bounded(message: Message) -> None:
             nonlocal stalled
+            sending = send(message).__await__()
+            try:
+                first = next(sending)
+            except StopIteration:
+                return  # as nearly always, it has left at once
             patience = asyncio.timeout(self._seconds)
             try:
                 async with patience:
-                    await send(message)
+                    await _rest(sending, first)
             except TimeoutError:
                 if patience.expired() and not stalled:
                     stalled = True

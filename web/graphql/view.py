@@ -39,10 +39,11 @@ from ...plugins.host import PluginHost
 from ...schema.build import build_schema
 from ...schema.context import Context
 from ...schema.errors import INVALID_REQUEST
+from ...schema.execution.results import SharedResult
 from ..auth import FORBIDDEN, TokenLost, secret_of
 from ..failures import STATUS_OF
 from ..state import state_of
-from .answer import answered, answered_together, body_of, refused
+from .answer import answered, answered_together, body_of, refused, written
 from .media import Media, accepted
 from .operation import Operation, Refused, read_operation
 from .socket import SocketAdapter, SocketContext, SocketHandler
@@ -211,7 +212,9 @@ class GraphQLView(GraphQL[Context, None]):
             async with aclosing(results):
                 async for result in results:
                     assert isinstance(result, ExecutionResult)  # incremental delivery is off
-                    body: Any = body_of(result)
+                    body: Any = (
+                        written(result) if isinstance(result, SharedResult) else body_of(result)
+                    )
                     yield transport.encode_next(body, self.encode_json_string)
             yield transport.encode_complete()
 

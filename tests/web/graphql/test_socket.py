@@ -254,3 +254,21 @@ async def test_many_sockets_follow_one_session(connected: Connect, http: Http) -
 
     stories = await asyncio.gather(*(follow() for _ in range(20)))
     assert all(story == list(range(1, len(stories[0]) + 1)) for story in stories)
+
+
+async def test_followers_of_one_session_are_each_told_under_their_own_id(
+    connected: Connect, http: Http
+) -> None:
+    process = await http.send("hello")
+    async with connected() as one, connected() as other:
+        for socket, id in ((one, "a"), (other, "b"), (other, "c")):
+            await socket.subscribe(id, EVENTS, id=process["sessionId"], after="")
+        [told] = [await one.receive()]
+        both = [await other.receive() for _ in range(2)]
+        while {message["id"] for message in both} != {"b", "c"}:
+            both.append(await other.receive())
+    assert told["id"] == "a"
+    assert told["type"] == "next"
+    for id in ("b", "c"):
+        begun = next(message for message in both if message["id"] == id)
+        assert begun == {**told, "id": id}
