@@ -49,6 +49,7 @@ nightly: ## The tests at full length: more examples, longer runs
 bench: $(VENV)/.installed-test ## Measure in short form what things cost; bench/*.py take more rounds
 	$(BIN)/python bench/tower.py 3 0.5
 	$(BIN)/python bench/graphql.py 3 0.5
+	$(BIN)/python bench/rest.py 3 0.5
 
 vendor-graphiql: $(VENV)/.installed-test ## Fetch GraphiQL's files again (needs npm)
 	$(BIN)/python scripts/vendor_graphiql.py

@@ -25,6 +25,7 @@ from ..extension import AddedFields
 from ..limits import Limits
 from ..subscribers import Subscribers
 from .executor import PlanExecutor, is_awaitable
+from .inputs import build_quickly
 from .plan import Planner
 from .results import Results, SharedResult
 
@@ -75,6 +76,7 @@ class MissionSchema(strawberry.Schema):
         super().__init__(**definition)
         self._documents = Documents(lambda: self._schema, limits, introspection=introspection)
         self._planner = Planner(self._schema)
+        build_quickly(each.definition for each in self.schema_converter.type_map.values())
         self._timeout = timeout
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
