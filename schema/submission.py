@@ -20,8 +20,6 @@ from .process import Process
 from .request import KEY, WAIT, WAIT_SECONDS, OnBusy, SendMessagePayload, waiting
 from .scalars import JSON
 
-MAX_HISTORY = 1000
-
 
 @strawberry.input(
     description="A request of a program's: a message, and what its capability is to know beside it."
@@ -45,8 +43,8 @@ class SubmitRequestInput:
     )
     conversation_history: list[JSON] | None = strawberry.field(
         default=None,
-        description=f"Taken for programs that send it, at most {MAX_HISTORY} entries, and not read:"
-        " the history that counts is the session's own.",
+        description="Taken for programs that send it, and not read: the history that counts is the"
+        " session's own.",
     )
     priority: SchedulingPriority = strawberry.field(
         default=SchedulingPriority.NORMAL, description="Place in the line."
@@ -92,8 +90,6 @@ class SubmissionMutations:
         request: dict[str, Any] | JSON = {} if input.context is None else input.context
         if not isinstance(request, dict):
             raise InvalidInput("context", "must be an object")
-        if len(input.conversation_history or ()) > MAX_HISTORY:
-            raise InvalidInput("conversationHistory", f"has more than {MAX_HISTORY} entries")
         session_id = input.session_id
         default = default_session(caller.user_id)
         request_id = maybe_text("requestId", input.request_id) or _named(request, "request_id")

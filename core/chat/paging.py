@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -145,20 +145,63 @@ class Listing:
                 for each in (value, *params, *inside.params, window.size + 1)
             ],
         )
-        beyond: dict[Any, set[str]] = {value: set() for value in scopes}
+        beyond: dict[str, list[Row]] = {}
         for field, outside in self._outside(window):
             mine = f"{scope} = ? AND {where}"
             probe = f"SELECT {scope} AS scope FROM {self.source} WHERE {mine}"  # noqa: S608
-            found = await storage.fetch_all(
+            beyond[field] = await storage.fetch_all(
                 self._each(len(scopes), f"{probe}{outside.sql} LIMIT 1"),
                 [each for value in scopes for each in (value, *params, *outside.params)],
             )
+        return self._by_scope(scope, scopes, rows, window, beyond)
+
+    async def shares(
+        self,
+        storage: Persistence,
+        scope: str,
+        scopes: Sequence[Any],
+        where: str,
+        params: Sequence[Any],
+        window: Window,
+    ) -> dict[Any, Page[Row]]:
+        """The same as `pages` where no index leads to a scope: the rows for which `where` holds
+        are read once for all of them, so it should hold for few others."""
+        marks = ", ".join("?" * len(scopes))
+        mine, given = f"{scope} IN ({marks}) AND {where}", (*scopes, *params)
+        inside, order = self._between(window), self._order(window.backward)
+        rows = await storage.fetch_all(
+            f"{self.select} JOIN (SELECT {self.row} AS id, ROW_NUMBER() OVER"  # noqa: S608
+            f" (PARTITION BY {scope} ORDER BY {order}) AS place FROM {self.source}"
+            f" WHERE {mine}{inside.sql}) n ON n.id = {self.row}"
+            f" WHERE n.place <= ? ORDER BY {scope}, {order}",
+            (*given, *inside.params, window.size + 1),
+        )
+        beyond: dict[str, list[Row]] = {}
+        for field, outside in self._outside(window):
+            beyond[field] = await storage.fetch_all(
+                f"SELECT DISTINCT {scope} AS scope FROM {self.source}"  # noqa: S608
+                f" WHERE {mine}{outside.sql}",
+                (*given, *outside.params),
+            )
+        return self._by_scope(scope, scopes, rows, window, beyond)
+
+    def _by_scope(
+        self,
+        scope: str,
+        scopes: Sequence[Any],
+        rows: Sequence[Row],
+        window: Window,
+        beyond: Mapping[str, Sequence[Row]],
+    ) -> dict[Any, Page[Row]]:
+        """`rows` are in the order of `scope`; `beyond` names, by cursor, scopes with rows on its
+        other side."""
+        sides: dict[Any, set[str]] = {value: set() for value in scopes}
+        for field, found in beyond.items():
             for row in found:
-                beyond[row["scope"]].add(field)
-        column = _bare(scope)
-        pages = {value: self.page_of((), window, beyond[value]) for value in scopes}
-        for value, group in groupby(rows, key=lambda row: row[column]):
-            pages[value] = self.page_of(list(group), window, beyond[value])
+                sides[row["scope"]].add(field)
+        pages = {value: self.page_of((), window, sides[value]) for value in scopes}
+        for value, group in groupby(rows, key=lambda row: row[_bare(scope)]):
+            pages[value] = self.page_of(list(group), window, sides[value])
         return pages
 
     def page_of(self, rows: Sequence[Row], window: Window, beyond: Container[str]) -> Page[Row]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from ..chat.paging import START, Window, decode_cursor
 from ..chat.records import Page
@@ -42,32 +41,39 @@ class EventService:
         Raises:
             CursorExpired: retention has removed events that follow `window.after`.
         """
-        return await self._pages(caller, "e.stream_id", sessions, window, sessions)
+        await self._check_kept(sessions, window)
+        found = await IN_ORDER.pages(
+            self._persistence, "e.stream_id", sessions, "e.user_id = ?", (caller.user_id,), window
+        )
+        return {session: page.of(event_from) for session, page in found.items()}
 
     async def list_process_events_of(
         self, caller: Caller, streams: Mapping[str, int], window: Window = START
     ) -> dict[str, Page[Event]]:
-        """The same of processes: `streams` has the session's number by pid."""
-        return await self._pages(caller, "e.pid", list(streams), window, streams.values())
-
-    async def _pages(
-        self,
-        caller: Caller,
-        scope: str,
-        scopes: Sequence[Any],
-        window: Window,
-        streams: Iterable[int],
-    ) -> dict[Any, Page[Event]]:
-        if window.after is not None:
-            (seq,) = decode_cursor(window.after, int)
-            for stream in set(streams):  # a cursor is one stream's: in practice this is one
-                oldest, _ = await self._log.bounds(stream)
-                if int(seq) + 1 < oldest:
-                    raise CursorExpired(stream, oldest)
-        found = await IN_ORDER.pages(
-            self._persistence, scope, scopes, "e.user_id = ?", (caller.user_id,), window
+        """The same of processes: `streams` has the session's number by pid. Reads the sessions'
+        events from the first process on: no index leads to those of one process."""
+        pids, sessions = list(streams), sorted(set(streams.values()))
+        await self._check_kept(sessions, window)
+        where = (
+            f"e.user_id = ? AND e.stream_id IN ({_marks(sessions)}) AND e.seq >="  # noqa: S608
+            f" (SELECT MIN(p.first_seq) FROM process p WHERE p.pid IN ({_marks(pids)}))"
         )
-        return {each: page.of(event_from) for each, page in found.items()}
+        params = (caller.user_id, *sessions, *pids)
+        if len(pids) == 1:
+            params, where = (*params, pids[0]), f"{where} AND e.pid = ?"
+            one = await IN_ORDER.page(self._persistence, where, params, window)
+            return {pids[0]: one.of(event_from)}
+        found = await IN_ORDER.shares(self._persistence, "e.pid", pids, where, params, window)
+        return {pid: page.of(event_from) for pid, page in found.items()}
+
+    async def _check_kept(self, streams: Sequence[int], window: Window) -> None:
+        if window.after is None:
+            return
+        (seq,) = decode_cursor(window.after, int)
+        for stream in streams:  # a cursor is one stream's: in practice this is one
+            oldest, _ = await self._log.bounds(stream)
+            if int(seq) + 1 < oldest:
+                raise CursorExpired(stream, oldest)
 
     async def last_seq(self, caller: Caller, session_id: str) -> int:
         """The newest event's number: the cursor to follow from, having read everything else."""
@@ -144,3 +150,7 @@ class EventService:
             raise NotFound("session", session_id)
         stream: int = row["id"]
         return stream
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
