@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import cast
 
 import pytest
 from graphql import build_schema, parse, validate
@@ -21,6 +22,8 @@ from mission_system.plugins.implementations import SIGNATURES
 from mission_system.plugins.loader import load_plugins
 from mission_system.schema.build import build_schema as schema_of_plugins
 from mission_system.schema.context import Context
+from mission_system.web.app import create_app
+from mission_system.web.lifespan import lifespan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,6 +54,21 @@ async def test_capability_of_the_readme_loads_asks_and_answers(tmp_path: Path) -
         assert process.pending.options == ("billing", "setup")
         process = await node.tower.resume_request(LOCAL, process.pending.id, "billing", wait=10)
     assert "Invoices are sent on the first." in (process.reply or "")
+
+
+async def test_plugin_of_the_governance_page_keeps_a_layer_and_a_promise(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "governance.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    plugin = types.ModuleType("acme_passages")
+    exec(source, plugin.__dict__)
+    app = create_app(Settings(data=tmp_path), [plugin])
+    async with lifespan(app):
+        node = cast(Node, app.state.node)
+        layers = {layer.id: layer for layer in await node.memory_layers.status()}
+        indicators = {each.name: each for each in await node.alignment.report()}
+    layer = layers["L3"]
+    assert (layer.state, layer.backend, layer.rows) == ("active", "passages in memory", 2)
+    assert indicators["children"].state == "unknown"
 
 
 async def test_capability_of_its_page_does_what_the_page_says(tmp_path: Path) -> None:
