@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from textwrap import dedent
@@ -326,6 +327,19 @@ def test_commands_of_a_plugin_are_found_by_its_name(cli: Cli, stars: Path) -> No
     assert cli.run("stars", "shine", "--times", "3").stdout == "***\n"
     assert "Shine." in cli.run("stars", "--help").stdout
     assert "shine" in cli.run("plugins", "list").stdout
+
+
+def test_what_does_not_fit_the_schema_is_told_without_a_server(cli: Cli, stars: Path) -> None:
+    cli.install("zodiac", CLASHING)
+    listed = {
+        each["name"]: each for each in json.loads(cli.run("plugins", "list", "--json").stdout)
+    }
+    assert listed["stars"]["status"] == "loaded"
+    assert listed["zodiac"]["status"] == "failed"
+    assert "'Session.stars' of zodiac 1.0 is already defined" in listed["zodiac"]["reason"]
+    assert "is already defined by plugin 'stars'" in " ".join(
+        cli.run("plugins", "list").stdout.split()
+    )
 
 
 def test_commands_of_a_plugin_that_does_not_load_say_why(cli: Cli, stars: Path) -> None:
