@@ -539,6 +539,7 @@ WITHOUT = {
     "GET /": "says where the other routes are",
     "GET /docs": "describes REST",
     "GET /openapi.json": "describes REST",
+    "GET /metrics": "is for Prometheus, which speaks no GraphQL",
     "* /graphql": "is GraphQL",
 }
 """Routes that need no operation, and why."""
