@@ -51,7 +51,7 @@ class Node:
         self.capabilities = capabilities
         self.database = runtime.persistence
         self._hub = Hub()
-        log = EventLog(self.database, self._hub.hint)
+        log = EventLog(self.database, self._hint)
         self.followers = Followers(log, self._hub)
         self.feed = Feed(log, self._hub)
         self.events = EventService(self.database, log, self.followers)
@@ -111,6 +111,7 @@ class Node:
             started.push_async_callback(self.drain)
             await self.tower.start()
             self.cleanup.start(SYSTEM)
+            self.chat.indexer.start()
             self._started = started.pop_all()
 
     async def drain(self) -> None:
@@ -119,6 +120,7 @@ class Node:
         if self._drained:  # what would not end then would be waited for once more
             return
         await self.cleanup.stop()
+        await self.chat.indexer.stop()
         await self.tower.stop()
         self.followers.close()
         self.inbox.close()
@@ -128,6 +130,10 @@ class Node:
     async def stop(self) -> None:
         """Drain what runs, park what does not finish in time, close."""
         await self._started.aclose()
+
+    def _hint(self, stream: int, seq: int, user_id: str) -> None:
+        self._hub.hint(stream, seq, user_id)
+        self.chat.indexer.wake()
 
     async def _close(self) -> None:
         await self._hub.stop()

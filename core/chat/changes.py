@@ -18,6 +18,7 @@ from ..identity import Caller
 from ..storage.persistence import Row, Transaction
 from .records import Message, Session
 from .rows import MESSAGES, message_from
+from .search.blocks import note_edit
 from .units import ChatUnits
 
 EndProcesses = Callable[[Transaction, int, Micros], Awaitable[list[NewEvent]]]
@@ -120,6 +121,7 @@ class Changes:
         )
         if not changed:
             raise NotFound("message", str(message_id))
+        await note_edit(tx, caller.user_id, message_id)
         message = message_from(await _find_message(tx, caller, message_id))
         payload = {"message_id": message_id, "message": message.as_json()}
         event = NewEvent("chat.message.edited", payload)

@@ -18,7 +18,8 @@ from .export import FORMATS, Export, ExportFormat, export
 from .paging import BIGGEST, MAX_PAGE, START, Window
 from .records import Found, Message, Page, Session
 from .rows import BY_ACTIVITY, IN_ORDER, MESSAGES, SESSIONS, message_from, session_from
-from .search import search
+from .search.indexer import Indexer
+from .search.service import Search
 from .text import MAX_ID, MAX_MESSAGE, MAX_TITLE, checked, known_form
 from .units import ChatUnits
 
@@ -33,6 +34,8 @@ class ChatService(ChatUnits):
     def __init__(self, persistence: Persistence, log: EventLog) -> None:
         super().__init__(persistence, log)
         self._changes = Changes(self)
+        self.indexer = Indexer(persistence)
+        self._search = Search(persistence, self.indexer.worn.add)
 
     def on_removal(self, end: EndProcesses) -> None:
         """Called by whoever runs processes: `end` ends those of a session that is removed."""
@@ -171,7 +174,9 @@ class ChatService(ChatUnits):
         """Those of `ids` that are the caller's, by id."""
         marks = ", ".join("?" * len(ids))
         rows = await self._persistence.fetch_all(
-            f"{MESSAGES} WHERE s.user_id = ? AND m.id IN ({marks})", (caller.user_id, *ids)
+            f"{MESSAGES} WHERE m.id IN ({marks})"  # noqa: S608 (not by way of all sessions)
+            " AND (SELECT o.user_id FROM session o WHERE o.id = m.session_id) = ?",
+            (*ids, caller.user_id),
         )
         return {row["id"]: message_from(row) for row in rows}
 
@@ -196,12 +201,22 @@ class ChatService(ChatUnits):
         )
 
     async def search(self, caller: Caller, query: str, window: Window = START) -> Page[Found]:
-        """Undeleted messages that contain the text, ignoring case, newest first.
+        """Undeleted messages that contain the text literally, newest first.
 
-        For now a scan of the caller's newest messages; see `core.chat.search`.
+        Case is ignored as `core.chat.search.case` says: by Unicode's full case folding, `é` being
+        the same in one code point and in two.
         """
         checked("query", query, longest=MAX_QUERY)
-        return await search(self._persistence, caller, query, window)
+        return await self._search.newest(caller, query, window)
+
+    async def search_best(self, caller: Caller, query: str, size: int = 50) -> Page[Found]:
+        """Undeleted messages that contain each word of the query, the best of the newest first.
+
+        Raises:
+            InvalidInput: too many words, or a number that is out of its bounds.
+        """
+        checked("query", query, longest=MAX_QUERY)
+        return await self._search.best(caller, query, Window(size).size)
 
     async def _messages_of(self, caller: Caller, session: Session) -> AsyncIterator[Message]:
         """As many as the session had when it was read: one that grows meanwhile has an end, and

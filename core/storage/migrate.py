@@ -18,7 +18,7 @@ def tortoise_config(engine: str, **credentials: str) -> dict[str, Any]:
         },
         "apps": {
             "core": {
-                "models": [f"{package}.models"],
+                "models": [f"{package}.models", f"{package}.search_models"],
                 "migrations": f"{package}.migrations",
                 "default_connection": "default",
             }

@@ -81,3 +81,8 @@ class Persistence(Protocol):
     async def write(self, unit: Unit[T]) -> T:
         """Run a unit; returns once it is durable. Goes on even if the caller is cancelled."""
         ...
+
+    async def units_ended(self) -> None:
+        """Return once every unit that has begun by now has ended: what it wrote can be read, and
+        numbers that it was given are used or lost."""
+        ...

@@ -96,6 +96,7 @@ class OwnPersistence:
         self.close = self.inner.close
         self.fetch_one = self.inner.fetch_one
         self.fetch_all = self.inner.fetch_all
+        self.units_ended = self.inner.units_ended
 
     async def write(self, unit: Any) -> Any:
         self.units += 1

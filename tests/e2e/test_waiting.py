@@ -112,6 +112,9 @@ class Reading:
         self.units += 1
         return await self._storage.write(unit)
 
+    async def units_ended(self) -> None:
+        await self._storage.units_ended()
+
 
 def resident(server: Server) -> float:
     """MiB of memory that a server holds."""

@@ -77,7 +77,7 @@ LISTS = {
     ),
     "search": (
         'search(query: "ask", first: $first) { nodes { message { session { title } process { pid'
-        " steps(first: 2) { key } interrupts { id } } } } }"
+        " steps(first: 2) { key } interrupts { id } } } excerpt { text } } }"
     ),
 }
 

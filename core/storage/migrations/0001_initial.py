@@ -207,6 +207,136 @@ class Migration(migrations.Migration):
             bases=["Model"],
         ),
         ops.CreateModel(
+            name="SearchMark",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        primary_key=True, generated=False, unique=True, db_index=True
+                    ),
+                ),
+                ("message_id", fields.BigIntField()),
+            ],
+            options={
+                "table": "search_mark",
+                "app": "core",
+                "pk_attr": "id",
+                "table_description": "Up to which message the search index has taken note. One row.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SearchTail",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                ("user_id", fields.CharField(max_length=255)),
+                ("message_id", fields.BigIntField()),
+            ],
+            options={
+                "table": "search_tail",
+                "app": "core",
+                "unique_together": (("user_id", "message_id"),),
+                "pk_attr": "id",
+                "table_description": "A message of a user which no block of the search index holds yet.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SearchBlock",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                ("user_id", fields.CharField(max_length=255)),
+                ("state", fields.IntField()),
+                ("size", fields.IntField()),
+                ("first_id", fields.BigIntField()),
+                ("last_id", fields.BigIntField()),
+            ],
+            options={
+                "table": "search_block",
+                "app": "core",
+                "indexes": [
+                    Index(fields=["user_id", "last_id"]),
+                    Index(fields=["state"]),
+                ],
+                "pk_attr": "id",
+                "table_description": "Some messages of one user that follow each other, indexed together.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SearchPage",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                (
+                    "block",
+                    fields.ForeignKeyField(
+                        "core.SearchBlock",
+                        source_field="block_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("first_key", fields.BigIntField()),
+                ("body", fields.BinaryField()),
+            ],
+            options={
+                "table": "search_page",
+                "app": "core",
+                "unique_together": (("block", "first_key"),),
+                "pk_attr": "id",
+                "table_description": "A part of a block: which grams are in which of its messages, or their ids.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SearchLoose",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                (
+                    "block",
+                    fields.ForeignKeyField(
+                        "core.SearchBlock",
+                        source_field="block_id",
+                        db_constraint=True,
+                        to_field="id",
+                        related_name=False,
+                        on_delete=OnDelete.CASCADE,
+                    ),
+                ),
+                ("message_id", fields.BigIntField()),
+            ],
+            options={
+                "table": "search_loose",
+                "app": "core",
+                "unique_together": (("block", "message_id"),),
+                "pk_attr": "id",
+                "table_description": "A message of a block that has been edited since: always looked at itself.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
             name="Step",
             fields=[
                 (

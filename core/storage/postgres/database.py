@@ -109,6 +109,11 @@ class PostgresDatabase:
             raise Unavailable("the database is closed")
         return await self._writer.write(unit)
 
+    async def units_ended(self) -> None:
+        if self._writer is None:
+            raise Unavailable("the database is closed")
+        await self._writer.units_ended()
+
     def _reading(self) -> Readers:
         if self._readers is None:
             raise Unavailable("the database is closed")

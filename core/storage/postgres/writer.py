@@ -64,6 +64,11 @@ class Writer:
         task.add_done_callback(self._ran)
         return await asyncio.shield(task)
 
+    async def units_ended(self) -> None:
+        """Each has its time, so this has an end."""
+        if self._units:
+            await asyncio.wait(self._units)
+
     def _ran(self, task: asyncio.Task[Any]) -> None:
         self._units.discard(task)
         self._places.release()

@@ -13,7 +13,7 @@ from ..persistence import DatabaseUnusable, Params, Persistence, Row, Unit
 from .connection import connect
 from .migrate import migrate
 from .readers import Readers
-from .writer import Writer
+from .writer import Writer, nothing
 
 T = TypeVar("T")
 
@@ -83,6 +83,9 @@ class SqliteDatabase:
         if self._writer is None:
             raise Unavailable("the database is closed")
         return await self._writer.write(unit)
+
+    async def units_ended(self) -> None:
+        await self.write(nothing)  # one after another: it comes after all the others
 
     async def _begin(self) -> None:
         writer = Writer(self._path)

@@ -120,7 +120,7 @@ class Writer:
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
         try:
-            await self.write(_nothing)
+            await self.write(nothing)
         except BaseException:
             await settle(self.close())
             raise
@@ -284,7 +284,7 @@ def _refusal(cause: BaseException) -> RuntimeError:
     return refusal
 
 
-async def _nothing(tx: Transaction) -> None:
+async def nothing(tx: Transaction) -> None:
     """A unit that asks for nothing but the writer's answer."""
 
 

@@ -464,6 +464,9 @@ class Doomed:
             self.died.set()
         return await self.unless_dead(result)
 
+    async def units_ended(self) -> None:
+        await self.real.units_ended()
+
     async def unless_dead(self, result: Any) -> Any:
         if self.died.is_set():
             await self.awake.wait()

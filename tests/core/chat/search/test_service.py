@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mission_system.core.chat import search as scan
 from mission_system.core.chat.paging import Window
 from mission_system.core.errors import InvalidInput
 from mission_system.core.node import Node
 
-from .conftest import ANN, BOB, say
+from ..conftest import ANN, BOB, say
 
 TEXTS = [
     "100% sure",
@@ -59,15 +58,6 @@ async def test_the_newest_of_the_users_undeleted_messages_come_first(
     assert (await node.chat.search(BOB, "word")).items == ()
     await node.chat.delete_session(ANN, session)
     assert await found(node, "word") == []
-
-
-async def test_a_match_on_a_later_page_of_the_scan_is_found(
-    node: Node, session: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scan, "PAGE", 2)
-    for text in ("needle", "hay", "hay", "hay"):
-        await say(node, session, text)
-    assert await found(node, "needle") == ["needle"]
 
 
 @pytest.mark.parametrize(("query", "limit"), [("", 1), ("x" * 501, 1), ("x", 0), ("x", 501)])

@@ -1,0 +1,142 @@
+"""Blocks of the search index: the rows they are kept in, and what becomes of them.
+
+A block holds consecutive messages of one user. It is written in small units while nobody reads it,
+then published in one, which takes its messages off the tail or retires the blocks that it replaces.
+So whatever is read at one moment is whole, and what a crash leaves behind is swept away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ...storage.persistence import Persistence, Transaction
+from .pages import Page, all_ids
+
+PAGES = 50  # written or removed in one unit
+UNFINISHED, IN_USE = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    id: int
+    size: int
+    first_id: int
+    last_id: int
+
+
+class Blocks:
+    """Reads and writes them; whether and when is for the indexer to say."""
+
+    def __init__(self, persistence: Persistence) -> None:
+        self._persistence = persistence
+
+    async def of(self, user_id: str) -> list[Block]:
+        """A user's blocks in use, oldest messages first."""
+        rows = await self._persistence.fetch_all(
+            "SELECT id, size, first_id, last_id FROM search_block"
+            " WHERE user_id = ? AND state = ? ORDER BY last_id",
+            (user_id, IN_USE),
+        )
+        return [Block(row["id"], row["size"], row["first_id"], row["last_id"]) for row in rows]
+
+    async def owner(self, id: int) -> tuple[str, Block] | None:
+        """Whose block this is, while it is in use."""
+        row = await self._persistence.fetch_one(
+            "SELECT * FROM search_block WHERE id = ? AND state = ?", (id, IN_USE)
+        )
+        if row is None:
+            return None
+        return row["user_id"], Block(id, row["size"], row["first_id"], row["last_id"])
+
+    async def ids_in(self, block: Block) -> list[int]:
+        """The messages that a block holds, oldest first, whatever has become of them."""
+        rows = await self._persistence.fetch_all(
+            "SELECT body FROM search_page WHERE block_id = ? AND first_key < 0"
+            " ORDER BY first_key DESC",
+            (block.id,),
+        )
+        return [id for row in rows for id in all_ids(row["body"])]
+
+    async def begin(self, user_id: str, size: int, first_id: int, last_id: int) -> Block:
+        """A block that nobody reads yet. From now on edits of its messages are noted in it; those
+        that did not see it have ended when this returns."""
+
+        async def unit(tx: Transaction) -> int:
+            return await tx.insert(
+                "INSERT INTO search_block (user_id, state, size, first_id, last_id)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (user_id, UNFINISHED, size, first_id, last_id),
+            )
+
+        id = await self._persistence.write(unit)
+        await self._persistence.units_ended()
+        return Block(id, size, first_id, last_id)
+
+    async def write(self, block: Block, pages: Iterable[Page]) -> None:
+        rows = [(block.id, *page) for page in pages]
+        await self._persistence.write(
+            lambda tx: tx.execute_many(
+                "INSERT INTO search_page (block_id, first_key, body) VALUES (?, ?, ?)", rows
+            )
+        )
+
+    async def publish(self, block: Block | None, user_id: str, upto: int) -> None:
+        """Let it be read, in place of the tail up to this message; None leaves nothing of it."""
+
+        async def unit(tx: Transaction) -> None:
+            await tx.execute(
+                "DELETE FROM search_tail WHERE user_id = ? AND message_id <= ?", (user_id, upto)
+            )
+            if block is not None:
+                await _set_state(tx, block, IN_USE)
+
+        await self._persistence.write(unit)
+
+    async def replace(self, olds: Sequence[Block], block: Block | None) -> None:
+        """Let it be read in place of these, which are removed."""
+
+        async def unit(tx: Transaction) -> None:
+            for old in olds:
+                await _set_state(tx, old, UNFINISHED)
+            if block is not None:
+                await _set_state(tx, block, IN_USE)
+
+        await self._persistence.write(unit)
+
+    async def sweep(self) -> None:
+        """Remove what is not in use: left by a crash, or replaced."""
+        rows = await self._persistence.fetch_all(
+            "SELECT id FROM search_block WHERE state = ?", (UNFINISHED,)
+        )
+        for row in rows:
+            while await self._persistence.write(partial(_remove_pages, block=row["id"])):
+                pass
+            await self._persistence.write(partial(_remove_block, block=row["id"]))
+
+
+async def note_edit(tx: Transaction, user_id: str, message_id: int) -> None:
+    """In the unit that edits a message: the index knows the text as it was."""
+    await tx.execute(
+        "INSERT INTO search_loose (block_id, message_id)"
+        " SELECT b.id, m.id FROM search_block b, message m WHERE m.id = ? AND b.user_id = ?"
+        " AND b.first_id <= m.id AND b.last_id >= m.id ON CONFLICT DO NOTHING",
+        (message_id, user_id),
+    )
+
+
+async def _remove_pages(tx: Transaction, block: int) -> int:
+    return await tx.execute(
+        "DELETE FROM search_page WHERE id IN"
+        " (SELECT id FROM search_page WHERE block_id = ? LIMIT ?)",
+        (block, PAGES),
+    )
+
+
+async def _remove_block(tx: Transaction, block: int) -> None:
+    await tx.execute("DELETE FROM search_block WHERE id = ?", (block,))
+
+
+async def _set_state(tx: Transaction, block: Block, state: int) -> None:
+    await tx.execute("UPDATE search_block SET state = ? WHERE id = ?", (state, block.id))

@@ -1,0 +1,71 @@
+"""Which messages of a block a gram is in: sets of positions as bytes, small and quickly met."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from operator import sub
+
+GAPS, PLACES, BITMAP = b"g", b"p", b"b"
+
+
+def encode(positions: Sequence[int], size: int) -> bytes:
+    """Ascending positions below `size`, which is at most 65536, in a form shorter than a bitmap, if
+    there is one."""
+    whole = -(-size // 8)
+    if len(positions) < whole:
+        try:
+            return GAPS + bytes((positions[0] + 1, *map(sub, positions[1:], positions)))
+        except ValueError:  # a gap is no byte
+            pass
+    if 2 * len(positions) < whole:
+        return PLACES + struct.pack(f"<{len(positions)}H", *positions)
+    bits = bytearray(whole)
+    for position in positions:
+        bits[position >> 3] |= 1 << (position & 7)
+    return BITMAP + bits
+
+
+def any_of(postings: Iterable[bytes]) -> set[int]:
+    """The positions that are in one of these at least."""
+    found: set[int] = set()
+    for each in postings:
+        if each[:1] == BITMAP:
+            found.update(_ones(int.from_bytes(each[1:], "little")))
+        else:
+            found.update(_positions(each))
+    return found
+
+
+def all_of(postings: Iterable[bytes]) -> set[int]:
+    """The positions that are in all of these."""
+    shortest, *others = sorted(postings, key=len)
+    if shortest[:1] == BITMAP:  # then all are: what is none is shorter
+        met = int.from_bytes(shortest[1:], "little")
+        for other in others:
+            met &= int.from_bytes(other[1:], "little")
+        return set(_ones(met))
+    found = set(_positions(shortest))
+    for other in others:
+        if other[:1] == BITMAP:
+            found = {place for place in found if other[1 + (place >> 3)] >> (place & 7) & 1}
+        else:
+            found.intersection_update(_positions(other))
+    return found
+
+
+def _positions(encoded: bytes) -> Iterable[int]:
+    body = encoded[1:]
+    if encoded[:1] == GAPS:
+        return accumulate(body[1:], initial=body[0] - 1)
+    places: tuple[int, ...] = struct.unpack(f"<{len(body) // 2}H", body)
+    return places
+
+
+def _ones(bits: int) -> list[int]:
+    found: list[int] = []
+    for at, byte in enumerate(bits.to_bytes(-(-bits.bit_length() // 8), "little")):
+        if byte:
+            found.extend(at * 8 + bit for bit in range(8) if byte >> bit & 1)
+    return found

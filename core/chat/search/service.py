@@ -1,0 +1,91 @@
+"""Searches for one caller at a time, over what is that caller's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ...errors import InvalidInput
+from ...identity import Caller
+from ...storage.persistence import Persistence, Row
+from ..paging import BIGGEST, Listing, Window, decode_cursor
+from ..records import Found, Page
+from ..rows import MESSAGES, message_from
+from .case import Wanted
+from .find import Finder, Span
+from .ranking import MAX_WORDS, best_first, words_of
+
+AT_ONCE = 4
+RANKED = 500
+NEWEST = Listing(
+    select=MESSAGES, source="message m", row="m.id", key=("m.id",), kinds=(int,), descending=True
+)
+
+
+class Search:
+    """At most `AT_ONCE` searches read at a time; the others wait for their turn."""
+
+    def __init__(self, persistence: Persistence, worn: Callable[[int], None]) -> None:
+        self._persistence = persistence
+        self._finder = Finder(persistence, worn)
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def newest(self, caller: Caller, query: str, window: Window) -> Page[Found]:
+        """Undeleted messages that contain `query`, the newest first."""
+        wanted = [Wanted.of(query)]
+        span, others = _spans(caller, window)
+        async with self._turns:
+            ids = await self._finder.find(span, wanted, window.size + 1)
+            rows = await self._rows(ids)
+            beyond = {field for field, other in others if await self._finder.find(other, wanted, 1)}
+        return NEWEST.page_of(rows, window, beyond).of(_found)
+
+    async def best(self, caller: Caller, query: str, size: int) -> Page[Found]:
+        """Of the newest `RANKED` undeleted messages that contain every word of `query`, wherever,
+        those that answer it best, the best first. One page: there is no next.
+
+        Raises:
+            InvalidInput: more words than `MAX_WORDS`.
+        """
+        words = words_of(query)
+        if len(words) > MAX_WORDS:
+            raise InvalidInput("query", f"has {len(words)} words; at most {MAX_WORDS} are ranked")
+        wanted = [Wanted.of(word) for word in words]
+        async with self._turns:
+            ids = await self._finder.find(Span(caller.user_id, 0, BIGGEST), wanted, RANKED)
+            rows = await self._rows(ids)
+        order = best_first([row["content"] for row in rows], query)
+        return NEWEST.page_of([rows[place] for place in order[:size]], Window(size), ()).of(_found)
+
+    async def _rows(self, ids: Sequence[int]) -> list[Row]:
+        """Those of these messages, the caller's, that are still there, in the same order."""
+        if not ids:
+            return []
+        marks = ", ".join("?" * len(ids))
+        rows = await self._persistence.fetch_all(
+            f"{MESSAGES} WHERE m.id IN ({marks}) AND m.deleted_at IS NULL",
+            ids,
+        )
+        by_id = {row["id"]: row for row in rows}
+        return [by_id[id] for id in ids if id in by_id]
+
+
+def _spans(caller: Caller, window: Window) -> tuple[Span, list[tuple[str, Span]]]:
+    """What a window shows, and for each of its cursors what lies on the other side, beginning with
+    the cursor's own message."""
+    whole = shown = Span(caller.user_id, 0, BIGGEST, newest_first=not window.backward)
+    others: list[tuple[str, Span]] = []
+    if window.after is not None:
+        (newer,) = decode_cursor(window.after, int)
+        shown = replace(shown, below=int(newer))
+        others.append(("after", replace(whole, above=int(newer) - 1, newest_first=False)))
+    if window.before is not None:
+        (older,) = decode_cursor(window.before, int, field="before")
+        shown = replace(shown, above=int(older))
+        others.append(("before", replace(whole, below=int(older) + 1, newest_first=True)))
+    return shown, others
+
+
+def _found(row: Row) -> Found:
+    return Found(message_from(row), row["title"])

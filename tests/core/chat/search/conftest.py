@@ -1,0 +1,35 @@
+"""An index of tiny blocks and pages, so that few messages make many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mission_system.core.chat.search import blocks, find, grams, indexer, pages
+
+TINY = {
+    blocks: {"PAGES": 2},
+    find: {"SOME": 2, "MANY": 3, "FEW": 1, "GROUPS": (1, 2), "EDITED": 1, "RAREST": 2},
+    grams: {"MOST": 3},
+    indexer: {
+        "SMALL": 3,
+        "BIG": 9,
+        "NOTED": 4,
+        "TOGETHER": 2,
+        "WAITING": 1,
+        "READ": 2,
+        "PAGES": 2,
+        "ROUND_SECONDS": 3600.0,
+    },
+    pages: {"FULL": 60, "IDS": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module, numbers in TINY.items():
+            for name, number in numbers.items():
+                patch.setattr(module, name, number)
+        yield

@@ -1,0 +1,316 @@
+"""Whatever is done, a search finds what a scan of everything would: with the index behind, half
+made, or left by a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
+from mission_system.core.chat.paging import Window
+from mission_system.core.chat.search.indexer import Indexer
+from mission_system.core.clock import now
+from mission_system.core.errors import Forbidden, NotFound
+from mission_system.core.identity import Caller
+from mission_system.core.node import Node
+from mission_system.core.runtime import create_mission_runtime
+from mission_system.core.settings import Settings
+from mission_system.core.storage.persistence import Persistence, Transaction
+from mission_system.core.tools.catalog import ToolCatalog
+
+from ..conftest import echo
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+ALPHABET = "aAbB sSßẞσςΣiİıéeE\u0301\u0345한\u1112\u1161\u11ab日本語🙂👩‍💻אב%_*\"'\\-\n"
+texts = st.text(st.sampled_from(ALPHABET), min_size=1, max_size=12)
+
+
+@dataclass(frozen=True)
+class Act:
+    """`which` chooses among the sessions, or messages, that there ever were."""
+
+    what: str
+    which: int
+    text: str
+
+
+WHAT = (
+    *("say",) * 10,
+    *("edit", "delete message", "remove message"),
+    *("delete session", "remove session", "index", "crash", "renew", "search", "search"),
+)
+acts = st.lists(
+    st.builds(Act, st.sampled_from(WHAT), st.integers(0, 40), texts), min_size=20, max_size=90
+)
+
+
+class Failing:
+    """A storage that dies after some units."""
+
+    def __init__(self, real: Persistence, units: int) -> None:
+        self._real = real
+        self._units = units
+        self.fetch_one = real.fetch_one
+        self.fetch_all = real.fetch_all
+        self.units_ended = real.units_ended
+
+    async def write(self, unit: Any) -> Any:
+        if not self._units:
+            raise ConnectionError("dead")
+        self._units -= 1
+        return await self._real.write(unit)
+
+
+@dataclass
+class World:
+    node: Node
+    caller: Caller = field(default_factory=lambda: Caller(uuid.uuid4().hex))
+    sessions: list[str] = field(default_factory=list)
+    messages: list[int] = field(default_factory=list)
+
+    async def act(self, act: Act) -> None:
+        chat, caller = self.node.chat, self.caller
+        session = self.sessions[act.which % len(self.sessions)]
+        message = self.messages[act.which % len(self.messages)] if self.messages else 0
+        match act.what:
+            case "say":
+                await self.say(session, act.text)
+            case "edit":
+                await chat.edit_message(caller, message, act.text)
+            case "delete message" | "remove message":
+                await chat.delete_message(caller, message, soft=act.what.startswith("delete"))
+            case "delete session" | "remove session":
+                await chat.delete_session(caller, session, soft=act.what.startswith("delete"))
+                await self.open()
+            case "index":
+                await chat.indexer.catch_up()
+            case "renew":
+                await chat.indexer.round()
+            case "crash":
+                await self.crash(act.which)
+            case "search":
+                await self.check(act.text[: 1 + act.which % 4])
+                await self.check_pieces(act.which)
+
+    async def open(self) -> None:
+        self.sessions.append((await self.node.chat.create_session(self.caller)).session_id)
+
+    async def say(self, session: str, text: str) -> None:
+        chat = self.node.chat
+
+        async def unit(tx: Transaction) -> int:
+            found = await chat.find_session(tx, self.caller, session)
+            if found is None:
+                raise NotFound("session", session)
+            return (await chat.insert_message(tx, found.id, None, "user", text, now()))[0]
+
+        self.messages.append(await self.node.database.write(unit))
+
+    async def crash(self, units: int) -> None:
+        """An indexer dies in the middle of its work; another server takes it up."""
+        dying = Indexer(Failing(self.node.database, units % 12))  # type: ignore[arg-type]
+        await asyncio.gather(dying.catch_up(), return_exceptions=True)
+        await Indexer(self.node.database).begin()
+
+    async def check_pieces(self, which: int) -> None:
+        """A piece of something that was once said."""
+        for text in (await self.everything())[-3:]:
+            start = which % len(text)
+            await self.check(text[start : start + 1 + which % 5].swapcase())
+
+    async def everything(self) -> list[str]:
+        rows = await self.node.database.fetch_all(
+            "SELECT m.content FROM message m JOIN session s ON s.id = m.session_id"
+            " WHERE s.user_id = ? ORDER BY m.id",
+            (self.caller.user_id,),
+        )
+        return [row["content"] for row in rows]
+
+    async def check(self, query: str) -> None:
+        rows = await self.node.database.fetch_all(
+            "SELECT m.id, m.content FROM message m JOIN session s ON s.id = m.session_id"
+            " WHERE s.user_id = ? AND m.deleted_at IS NULL ORDER BY m.id DESC",
+            (self.caller.user_id,),
+        )
+        expected = [row["id"] for row in rows if contains(row["content"], query)]
+        assert await self.found(query, Window(200)) == expected, query
+        assert await self.found(query, Window(200, backward=True)) == expected, query
+        paged, window = list[int](), Window(2)
+        for _ in rows:
+            page = await self.node.chat.search(self.caller, query, window)
+            paged += [each.message.message_id for each in page.items]
+            assert page.has_previous == (len(paged) > len(page.items))
+            if not page.has_next:
+                break
+            window = Window(2, after=page.cursors[-1])
+        assert paged == expected, query
+
+    async def found(self, query: str, window: Window) -> list[int]:
+        page = await self.node.chat.search(self.caller, query, window)
+        return [each.message.message_id for each in page.items]
+
+
+def contains(text: str, query: str) -> bool:
+    if query.casefold() in text.casefold():
+        return True
+    return composed(query) in composed(text)
+
+
+def composed(text: str) -> str:
+    return normalize("NFC", normalize("NFD", text).casefold())
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def running(tiny: None, runner: asyncio.Runner, tmp_path_factory: Any) -> Iterator[Node]:
+    folder: Path = tmp_path_factory.mktemp("search")
+    runtime = create_mission_runtime(ToolCatalog(), settings=Settings(data=folder), use_mock=True)
+    node = Node(runtime, CapabilityRegistry((OrchestratorSpec("echo", echo),)))
+    runner.run(node.start())
+    yield node
+    runner.run(node.stop())
+
+
+async def play(node: Node, chosen: list[Act]) -> None:
+    world = World(node)
+    await world.open()
+    for act in chosen:
+        try:
+            await world.act(act)
+        except (NotFound, Forbidden):
+            continue
+    for query in ("a", "ss", "日本", "%", "é"):
+        await world.check(query)
+    await world.check_pieces(len(chosen))
+
+
+@given(chosen=acts)
+def test_a_search_finds_what_a_scan_would(
+    runner: asyncio.Runner, running: Node, chosen: list[Act]
+) -> None:
+    runner.run(play(running, chosen))
+
+
+def test_searches_are_right_while_blocks_come_and_go(runner: asyncio.Runner, running: Node) -> None:
+    runner.run(race(running))
+
+
+async def race(node: Node) -> None:
+    world = World(node)
+    await world.open()
+    for number in range(90):
+        await world.say(world.sessions[0], f"{'Needle' if number % 4 == 0 else 'hay'} {number}")
+    expected = world.messages[::4][::-1]
+    worked = asyncio.Event()
+
+    async def work() -> None:
+        await node.chat.indexer.catch_up()
+        for number in (1, 2, 3, 41, 42, 43, 81, 82, 83):
+            await node.chat.edit_message(world.caller, world.messages[number], "more hay")
+            rows = await node.database.fetch_all(
+                "SELECT id FROM search_block WHERE user_id = ? AND state = 1",
+                (world.caller.user_id,),
+            )
+            node.chat.indexer.worn.update(row["id"] for row in rows)
+            await node.chat.indexer.round()
+        worked.set()
+
+    async def look(window: Window) -> int:
+        looked = 0
+        while not worked.is_set():
+            assert await world.found("needle", window) == expected
+            looked += 1
+        return looked
+
+    working = asyncio.create_task(work())
+    looked = await asyncio.gather(look(Window(200)), look(Window(200, backward=True)))
+    await working
+    assert min(looked) > 1
+
+
+def test_an_indexer_goes_on_where_another_was_killed(runner: asyncio.Runner, running: Node) -> None:
+    runner.run(killed_again_and_again(running))
+
+
+async def killed_again_and_again(node: Node) -> None:
+    world = World(node)
+    await world.open()
+    for number in range(30):
+        await world.say(world.sessions[0], f"word {number}")
+    units = 0
+    while True:
+        failing = Failing(node.database, units)
+        indexer = Indexer(failing)  # type: ignore[arg-type]
+        try:
+            await indexer.begin()
+            await indexer.catch_up()
+            break
+        except ConnectionError:
+            assert await world.found("word", Window(200)) == world.messages[::-1]
+        units += 3
+    assert units > 10
+    leftover = await node.database.fetch_all("SELECT id FROM search_block WHERE state = 0")
+    assert leftover == []
+    await world.check("word 2")
+
+
+def test_all_of_a_long_story_ends_up_in_few_blocks(runner: asyncio.Runner, running: Node) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for number in range(40):
+            await world.say(world.sessions[0], f"word {number}")
+            if number % 5 == 0:
+                await running.chat.indexer.catch_up()
+        await running.chat.indexer.catch_up()
+        rows = await running.database.fetch_all(
+            "SELECT size FROM search_block WHERE user_id = ? AND state = 1 ORDER BY last_id",
+            (world.caller.user_id,),
+        )
+        tail = await running.database.fetch_all(
+            "SELECT 1 FROM search_tail WHERE user_id = ?", (world.caller.user_id,)
+        )
+        sizes = [row["size"] for row in rows]
+        assert sum(sizes) + len(tail) == 40
+        assert len(tail) < 3
+        assert sizes[:3] == [9, 9, 9] or min(sizes[:2]) >= 9
+        await world.check("word 3")
+
+    runner.run(story())
+
+
+def test_a_block_full_of_what_is_gone_is_made_again(runner: asyncio.Runner, running: Node) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for _ in range(9):
+            await world.say(world.sessions[0], "gone")
+        await running.chat.indexer.catch_up()
+        for message in world.messages[1:]:
+            await running.chat.delete_message(world.caller, message, soft=message % 2 == 0)
+        await world.check("gone")
+        await running.chat.indexer.round()
+        rows = await running.database.fetch_all(
+            "SELECT b.id FROM search_block b JOIN search_page p ON p.block_id = b.id"
+            " WHERE b.user_id = ? AND p.first_key < 0",
+            (world.caller.user_id,),
+        )
+        assert len(rows) == 1
+        await world.check("gone")
+
+    runner.run(story())
