@@ -78,7 +78,7 @@ async def test_a_hard_deletion_tells_those_who_follow_and_ends_their_following(
     asyncio.create_task(submit(node, session, "go", None))  # noqa: RUF006
     await capability.reached.wait()
     following = asyncio.create_task(types(node, session))
-    while not node._followers._tails:
+    while not node.followers._tails:
         await asyncio.sleep(0.01)
     await node.chat.delete_session(ANN, session, soft=False)
     async with asyncio.timeout(20):

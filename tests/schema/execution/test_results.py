@@ -39,7 +39,7 @@ async def test_subscribers_who_ask_the_same_are_given_the_same_result(client: Cl
     session = (await client.send("hi"))["process"]["sessionId"]
     followed = [await opened(client, LIVE, id=session) for _ in range(2)]
     waiting = [asyncio.ensure_future(anext(results)) for results in followed]
-    while sum(tail.followers for tail in client.node._followers._tails.values()) < 2:
+    while sum(tail.followers for tail in client.node.followers._tails.values()) < 2:
         await asyncio.sleep(0.01)
     await client.send("again", sessionId=session)
     one, other = await asyncio.gather(*waiting)

@@ -77,7 +77,7 @@ class Server:
     async def until_nobody_follows(self) -> None:
         """Returns once no subscription is left; fails after ten seconds."""
         async with asyncio.timeout(10):
-            while self.node._followers._tails:
+            while self.node.followers._tails:
                 await asyncio.sleep(0.01)
 
 

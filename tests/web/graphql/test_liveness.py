@@ -289,7 +289,7 @@ async def test_clients_that_vanish_leave_no_subscription_tail_or_task_behind(
                 for number in range(20):
                     await socket.subscribe(f"{number}", SESSION, id=session, after="")
                 await until(lambda: followers(server) == 20, "nobody follows")
-                await until(lambda: server.node._followers._tails, "nobody reads the log")
+                await until(lambda: server.node.followers._tails, "nobody reads the log")
                 socket.connection.transport.abort()
             await until(lambda: followers(server) == 0, "subscriptions are left")
     else:
@@ -301,7 +301,7 @@ async def test_clients_that_vanish_leave_no_subscription_tail_or_task_behind(
             ]
             streams = [await client.send(request, stream=True) for request in asked]
             await until(lambda: followers(server) == 20, "nobody follows")
-            await until(lambda: server.node._followers._tails, "nobody reads the log")
+            await until(lambda: server.node.followers._tails, "nobody reads the log")
             for each in streams:
                 await each.aclose()
     await server.until_nobody_follows()

@@ -62,7 +62,7 @@ async def test_ending_a_subscription_frees_what_it_held(
     async with connected() as socket:
         await socket.subscribe("s", EVENTS, id=process["sessionId"], after="")
         await socket.receive()
-        assert server.node._followers._tails
+        assert server.node.followers._tails
         await socket.send({"type": "complete", "id": "s"})
         await server.until_nobody_follows()
 

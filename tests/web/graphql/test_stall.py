@@ -84,7 +84,7 @@ async def test_a_socket_that_is_not_read_is_dropped_and_others_go_on(
             transport.pause_reading()  # type: ignore[attr-defined]
             await other.subscribe("s", EVENTS, id=process["sessionId"], after="")
             await other.receive()
-            [tail] = server.node._followers._tails.values()
+            [tail] = server.node.followers._tails.values()
             for number in range(100):
                 await stalled.subscribe(f"{number}", IN_FULL, id=process["sessionId"], after="")
             async with asyncio.timeout(20):

@@ -101,7 +101,7 @@ async def test_a_client_that_leaves_ends_its_subscription(http: Http, server: Se
     body = {"query": SESSION, "variables": {"id": process["sessionId"], "after": ""}}
     async with http.client.stream("POST", http.url, json=body, headers={"Accept": EVENTS}) as r:
         assert (await anext(server_sent(r)))[0] == "next"
-        assert server.node._followers._tails
+        assert server.node.followers._tails
     await server.until_nobody_follows()
 
 
