@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import pytest
 from graphql import build_schema, parse, validate
 
 from mission_system.core.capabilities import CapabilityRegistry
+from mission_system.core.errors import LLMErrorKind
 from mission_system.core.identity import LOCAL
+from mission_system.core.llm.credentials import REQUIRED, Credentials
+from mission_system.core.llm.roles import targets_of
 from mission_system.core.node import Node
 from mission_system.core.runtime import create_mission_runtime
 from mission_system.core.settings import Settings
@@ -27,6 +31,7 @@ from mission_system.web.lifespan import lifespan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+MODELS = (ROOT / "docs" / "models.md").read_text()
 PAGES = [
     path
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")]
@@ -190,3 +195,37 @@ def test_limits_on_the_page_of_resources_are_those_of_a_quota() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", page, re.MULTILINE)
     told = {name: float(default) for name, default in rows}
     assert told == Quota().model_dump(exclude={"on_exhausted"})
+
+
+def test_page_of_models_names_each_provider_with_what_it_needs() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(\w+)` )?\| ([^|]*)\|", MODELS, re.MULTILINE)
+    told = {name: (extra, needs) for name, extra, needs in rows if name in (*REQUIRED, "mock")}
+    assert list(told) == ["mock", "openai", "azure", "anthropic", "llamaserver", "llamacpp"]
+    for name, needed in REQUIRED.items():
+        extra, needs = told[name]
+        required = needs.partition(";")[0] if needed else ""
+        assert re.findall(r"`([A-Z_]+)`", required) == [field.upper() for field in needed]
+        for variable in re.findall(r"`([A-Z_]+)`", needs):
+            assert variable.lower() in Credentials.model_fields
+        assert f'\n{extra} = ["' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_page_of_models_names_each_kind_of_failure() -> None:
+    kinds = re.findall(r"^\| `(\w+)` \| [^|]*\| (?:yes|no)", MODELS, re.MULTILINE)
+    assert sorted(kinds) == sorted(get_args(LLMErrorKind))
+
+
+def test_settings_of_the_page_of_models_are_heeded() -> None:
+    roles, prices = map(json.loads, re.findall(r"```json\n(.*?)```", MODELS, re.DOTALL))
+    settings = Settings(llm_provider="openai", llm_roles=roles, llm_prices=prices)
+    asked = {
+        role: [(target.provider, target.model) for target in targets_of(settings, role)]
+        for role in ("planner", "writer", "any other")
+    }
+    assert asked == {
+        "planner": [("anthropic", "claude-sonnet-5-5")],
+        "writer": [("llamacpp", None)],
+        "any other": [("openai", "gpt-6-luna"), ("anthropic", None)],
+    }
+    for name in re.findall(r"`MISSION_([A-Z_]+)`", MODELS):
+        assert name.lower() in Settings.model_fields

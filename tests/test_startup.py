@@ -18,7 +18,10 @@ HEAVY = {
     "tortoise",
     "uvicorn",
     "websockets",
+    "xllamacpp",
 }
+MODELS = {"anthropic", "openai", "pydantic_ai", "xllamacpp"}
+"""What only a call of a real model may load."""
 
 
 def loaded_after(code: str) -> set[str]:
@@ -55,3 +58,13 @@ with contextlib.suppress(SystemExit):
 
 def test_settings_load_no_server_and_no_database() -> None:
     assert HEAVY & loaded_after("from mission_system import Settings; Settings()") == set()
+
+
+def test_a_server_loads_no_library_of_models_before_one_is_asked() -> None:
+    for provider in ("mock", "openai", "llamacpp"):
+        loaded = loaded_after(
+            "from mission_system import Settings, create_app\n"
+            f"create_app(Settings(llm_provider={provider!r}))"
+        )
+        assert "mission_system.plugins.builtin.models" in loaded
+        assert MODELS & loaded == set()
