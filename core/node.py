@@ -134,6 +134,7 @@ class Node:
     def _hint(self, stream: int, seq: int, user_id: str) -> None:
         self._hub.hint(stream, seq, user_id)
         self.chat.indexer.wake()
+        self.chat.places.touch(user_id, stream)
 
     async def _close(self) -> None:
         await self._hub.stop()

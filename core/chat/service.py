@@ -16,6 +16,7 @@ from ..storage.persistence import Persistence, Transaction
 from .changes import KEEP, Changes, EndProcesses, Kept
 from .export import FORMATS, Export, ExportFormat, export
 from .paging import BIGGEST, MAX_PAGE, START, Window
+from .places import DEEP, Places
 from .records import Found, Message, Page, Session
 from .rows import BY_ACTIVITY, IN_ORDER, MESSAGES, SESSIONS, message_from, session_from
 from .search.indexer import Indexer
@@ -35,6 +36,7 @@ class ChatService(ChatUnits):
         super().__init__(persistence, log)
         self._changes = Changes(self)
         self.indexer = Indexer(persistence)
+        self.places = Places(persistence)
         self._search = Search(persistence, self.indexer.worn.add)
 
     def on_removal(self, end: EndProcesses) -> None:
@@ -89,10 +91,31 @@ class ChatService(ChatUnits):
         include_deleted: bool = False,
     ) -> Page[Session]:
         """The one last active first."""
+        if window.offset >= DEEP and window.after is window.before is None and not window.backward:
+            deep = await self._deep_page(caller, window, _beginning(active), include_deleted)
+            if deep is not None:
+                return deep
         where = "s.user_id = ? AND s.last_activity >= ?" + _shown("s", include_deleted)
         params = (caller.user_id, _beginning(active))
         found = await BY_ACTIVITY.page(self._persistence, where, params, window)
         return found.of(session_from)
+
+    async def _deep_page(
+        self, caller: Caller, window: Window, since: Micros, include_deleted: bool
+    ) -> Page[Session] | None:
+        ids = await self.places.page(
+            caller.user_id, include_deleted, since, window.offset, window.size + 1
+        )
+        if not ids:
+            return None if ids is None else Page((), (), has_next=False)
+        marks = ", ".join("?" * len(ids))
+        rows = await self._persistence.fetch_all(
+            f"{SESSIONS} WHERE s.id IN ({marks})"
+            + _shown("s", include_deleted)
+            + " ORDER BY s.last_activity DESC, s.id DESC",
+            ids,
+        )
+        return BY_ACTIVITY.page_of(rows, window, ()).of(session_from)
 
     async def update_session(
         self,
