@@ -214,11 +214,11 @@ async def search_times(chat: ChatService, author: Author, searches: int) -> dict
         for _ in range(searches):
             text = next(texts)
             tries: list[float] = []
-            for _ in range(TRIES):
+            for number in range(TRIES):
                 began = time.perf_counter()
                 page = await chat.search(ANN, text)
                 tries.append(time.perf_counter() - began)
-            results += len(page.items)
+                results += len(page.items) if number == 0 else 0
             times.append(min(tries))
         found[kind] = Times.of(times)
         used = (time.process_time() - processor) / (searches * TRIES) * 1000
@@ -231,7 +231,5 @@ def main(count: int = MESSAGES, searches: int = SEARCHES, url: str | None = None
 
 
 if __name__ == "__main__":
-    main(
-        *(int(number) for number in sys.argv[1:3]),
-        **({"url": sys.argv[3]} if len(sys.argv) > 3 else {}),
-    )
+    count, searches, url, *_ = [*sys.argv[1:], *("",) * 3]
+    main(int(count or MESSAGES), int(searches or SEARCHES), url or None)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ..identity import Caller
 
@@ -76,10 +76,8 @@ MOST = 1_000_000_000
 """Highest limit of a quota: an `Int` of GraphQL, also after it was extended."""
 
 
-class Quota(BaseModel):
+class Quota(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What one process may use. Checked before the call that would break it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_llm_calls: int = Field(default=10, ge=0, le=MOST)
     max_tool_calls: int = Field(default=50, ge=0, le=MOST)

@@ -40,7 +40,7 @@ class Acme(BaseModel):
     apiKey: str = SECRETS[1]  # noqa: N815
     model: Literal["small", "large"] = "large"
     mode: Mode = Mode.FAST
-    max_tokens: int = Field(100, description="The most that a reply may have.")
+    max_tokens: int = Field(default=100, description="The most that a reply may have.")
     ratio: float = 0.5
     on: bool = True
     nothing: str | None = None

@@ -154,14 +154,15 @@ async def list_sessions(both: Both) -> None:
     gone = await both.session("gone")
     await both.call("DELETE", f"{CHAT}/sessions/{gone}")
     fields = f"nodes {{ {SESSION.replace(' title', ' title: listedTitle')} }}"
-    for query, arguments in (
+    cases: tuple[tuple[Json, str], ...] = (
         ({}, ""),
         ({"filter": "today"}, "(active: TODAY)"),
         ({"filter": "week"}, "(active: WEEK)"),
         ({"filter": "month"}, "(active: MONTH)"),
         ({"limit": 2}, "(first: 2)"),
         ({"include_deleted": True}, "(includeDeleted: true)"),
-    ):
+    )
+    for query, arguments in cases:
         rest = await both.call("GET", f"{CHAT}/sessions", **query)
         graph = await both.ask(f"{{ sessions{arguments} {{ {fields} pageInfo {{ endCursor }} }} }}")
         alike(rest, graph["nodes"])
@@ -229,11 +230,12 @@ async def list_messages(both: Both) -> None:
     for text in ("one", "two", "three"):
         await both.send(text, session)
     await both.call("DELETE", f"{CHAT}/messages/{(await both.listed(session))[0]['message_id']}")
-    for query, arguments in (
+    cases: tuple[tuple[Json, str], ...] = (
         ({}, ""),
         ({"limit": 2}, "(first: 2)"),
         ({"include_deleted": True}, "(includeDeleted: true)"),
-    ):
+    )
+    for query, arguments in cases:
         rest = await both.call("GET", f"{CHAT}/sessions/{session}/messages", **query)
         text = f"query M($id: ID!) {{ session(id: $id) {{ messages{arguments} {{"
         graph = await both.ask(f"{text} nodes {{ {MESSAGE} }} }} }} }}", id=session)
