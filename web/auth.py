@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 from starlette.requests import HTTPConnection
 
+from ..core.chat.text import checked
 from ..core.errors import Forbidden, InvalidInput, MissionError
 from ..core.identity import LOCAL, Caller
 from ..core.settings import Settings
@@ -46,16 +47,23 @@ class Authenticator:
         """Whether a caller has to show a token."""
         return self._required
 
-    async def caller(self, connection: HTTPConnection, secret: str | None = None) -> Caller:
+    async def caller(
+        self, connection: HTTPConnection, secret: str | None = None, user: str | None = None
+    ) -> Caller:
         """Who calls: the owner of the token (`secret`, or the Authorization header's), or without
-        authentication whoever the header X-Mission-User names.
+        authentication whoever is named, by `user` or by the header X-Mission-User.
 
         Raises:
             Unauthenticated: a token is wanted and there is none that is valid.
-            Forbidden: the header names somebody whom the token may not act for.
+            Forbidden: somebody is named whom the token may not act for, or whom the header does
+                not name.
             InvalidInput: the header is not a name.
         """
         named = user_named(connection)
+        if user is not None and named not in (None, user):
+            # Whoever set the header, a proxy it may be, has said who this connection is.
+            raise Forbidden(f"the header {USER_HEADER} of this connection names somebody else")
+        named = user if named is None else named
         if not self._required:
             return LOCAL if named in (None, LOCAL.user_id) else Caller(named or "")
         token = await self._tokens.check(secret or secret_of(connection) or "")
@@ -140,9 +148,19 @@ def user_named(connection: HTTPConnection) -> str | None:
         return None
     try:
         # Header values arrive as Latin-1; a name is UTF-8 everywhere else.
-        name = raw.encode("latin-1").decode()
+        return user_name(raw.encode("latin-1").decode())
     except UnicodeDecodeError:
         raise InvalidInput(USER_HEADER, "must be UTF-8") from None
-    if not 1 <= len(name) <= MAX_USER:
-        raise InvalidInput(USER_HEADER, f"must have 1 to {MAX_USER} characters")
-    return name
+
+
+def user_name(given: object) -> str | None:
+    """The name of a user that a caller gives, None where it gives none.
+
+    Raises:
+        InvalidInput: it is no text, or none that names a user: 1 to 255 characters.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise InvalidInput(USER_HEADER, "must be a string")
+    return checked(USER_HEADER, given, longest=MAX_USER)

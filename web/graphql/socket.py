@@ -21,7 +21,7 @@ from ...core.identity import Caller
 from ...schema.context import Context
 from ...schema.errors import presented
 from ...schema.execution.results import SharedResult
-from ..auth import bearer, secret_of, user_named
+from ..auth import USER_HEADER, bearer, secret_of, user_name, user_named
 from .answer import written
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class SocketContext(Context):
 
     async def admit(self) -> None:
         """Find out who calls: by the payload of the protocol's handshake, as browsers cannot set
-        headers (`{"Authorization": "Bearer <token>"}`), else by the headers.
+        headers (`{"Authorization": "Bearer <token>", "X-Mission-User": "ann"}`), else by the
+        headers.
 
         Raises:
             ConnectionRejectionError: the caller may not come in.
@@ -80,7 +81,8 @@ class SocketContext(Context):
         given = {name.lower(): value for name, value in self.connection_params.items()}
         self.secret = bearer(given.get("authorization")) or secret_of(self._socket)
         try:
-            self.caller = await self._auth.caller(self._socket, self.secret)
+            user = user_name(given.get(USER_HEADER.lower()))
+            self.caller = await self._auth.caller(self._socket, self.secret, user)
         except MissionError as error:
             raise ConnectionRejectionError from error
 

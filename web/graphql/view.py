@@ -124,8 +124,8 @@ class GraphQLView(GraphQL[Context, None]):
             await socket.close(FORBIDDEN, "Forbidden")
 
     async def on_ws_connect(self, context: Context) -> UnsetType:
-        """The handshake of the protocol, whose payload may bring the token that browsers cannot
-        put into a header: `{"Authorization": "Bearer <token>"}`."""
+        """The handshake of the protocol, whose payload may say who calls, as browsers cannot put
+        that into a header."""
         if isinstance(context, SocketContext):
             await context.admit()
         return cast(UnsetType, UNSET)

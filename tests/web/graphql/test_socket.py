@@ -239,6 +239,48 @@ async def test_a_page_elsewhere_or_a_caller_without_a_name_cannot_connect(
         assert refusal.value.response.status_code == 403
 
 
+async def test_the_handshake_of_the_protocol_names_the_user_for_whom_no_header_can(
+    connected: Connect, http: Http
+) -> None:
+    create = (
+        "mutation { createSession(input: {}) { ... on CreateSessionPayload { session { id } } } }"
+    )
+    made = await http.client.post(
+        http.url, json={"query": create}, headers={"X-Mission-User": "Zoë".encode()}
+    )
+    session = made.json()["data"]["createSession"]["session"]["id"]
+    for name in ("X-Mission-User", "x-mission-user"):
+        async with connected(init=False) as socket:
+            await socket.send({"type": "connection_init", "payload": {name: "Zoë"}})
+            assert (await socket.receive())["type"] == "connection_ack"
+            await socket.subscribe("s", EVENTS, id=session, after="")
+            event = (await socket.receive())["payload"]["data"]["sessionEvents"]
+            assert event["type"] == "chat.session.created"
+    async with connected() as socket:
+        [error] = await operation(socket, "s", EVENTS, id=session, after="")
+        assert error["payload"][0]["extensions"] == {"code": "NOT_FOUND"}
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, 5, ["ann"], "a\x00b"])
+async def test_a_handshake_that_names_nobody_closes_the_socket(
+    connected: Connect, name: object
+) -> None:
+    async with connected(init=False) as socket:
+        await socket.send({"type": "connection_init", "payload": {"X-Mission-User": name}})
+        assert await socket.closed() == 4403
+
+
+async def test_a_handshake_cannot_name_another_than_the_header_does(connected: Connect) -> None:
+    headers = {"X-Mission-User": "ann"}
+    for name, closed in (("ann", False), ("eve", True)):
+        async with connected(init=False, additional_headers=headers) as socket:
+            await socket.send({"type": "connection_init", "payload": {"X-Mission-User": name}})
+            if closed:
+                assert await socket.closed() == 4403
+            else:
+                assert (await socket.receive())["type"] == "connection_ack"
+
+
 async def test_many_sockets_follow_one_session(connected: Connect, http: Http) -> None:
     process = await http.send("hello")
 

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from mission_system.core.clock import SECOND, now
+from mission_system.core.identity import Role
 from mission_system.core.settings import Settings
 from mission_system.core.tokens import token as token_module
 from mission_system.core.tokens.service import DAY, REMEMBER_SECONDS
@@ -71,6 +72,22 @@ async def test_the_handshake_of_the_protocol_may_bring_the_token(
         await socket.subscribe("v", VIEWER)
         result = await socket.receive()
         assert result["payload"] == {"data": {"viewer": {"userId": "ann"}}}
+
+
+@pytest.mark.parametrize("role", ["service", "user", "admin"])
+async def test_only_the_handshake_of_a_service_may_name_its_user(
+    connected: Connect, server: Server, role: Role
+) -> None:
+    _, secret = await server.node.tokens.create("shop", role=role)
+    payload = {"Authorization": f"Bearer {secret}", "X-Mission-User": "eve"}
+    async with connected(init=False) as socket:
+        await socket.send({"type": "connection_init", "payload": payload})
+        if role != "service":
+            assert await socket.closed() == 4403
+            return
+        assert (await socket.receive())["type"] == "connection_ack"
+        await socket.subscribe("v", VIEWER)
+        assert (await socket.receive())["payload"] == {"data": {"viewer": {"userId": "eve"}}}
 
 
 async def test_a_header_may_bring_it_too(connected: Connect, ann: tuple[Token, str]) -> None:
