@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, cast
+from urllib.parse import quote
 
 import strawberry
 
@@ -192,22 +194,24 @@ class SessionMutations:
         input: Annotated[ExportSessionInput, strawberry.argument(description="The session.")],
     ) -> ExportSessionResult:
         context = info.context
-        export = await context.node.chat.export_session(
-            context.caller,
-            key_of(input.session_id, "Session"),
-            cast(Format, input.format.value),
-        )
+        session_id, format = key_of(input.session_id, "Session"), cast(Format, input.format.value)
+        export = await context.node.chat.export_session(context.caller, session_id, format)
         parts: list[str] = []
         size = 0
-        async for part in export.parts:
-            size += len(part)
-            if size > MAX_EXPORT:
-                text = f"is longer than {MAX_EXPORT:,} characters; download it instead"
-                raise InvalidInput("sessionId", text)
-            parts.append(part)
+        async with aclosing(export.parts):
+            async for part in export.parts:
+                size += len(part)
+                if size > MAX_EXPORT:
+                    raise InvalidInput("sessionId", _too_long(session_id, format))
+                parts.append(part)
         return ExportSessionPayload(
             filename=export.filename, media_type=export.media_type, content="".join(parts)
         )
+
+
+def _too_long(session_id: str, format: Format) -> str:
+    path = f"/api/v1/chat/sessions/{quote(session_id, safe='')}/export?format={format}"
+    return f"makes a file of more than {MAX_EXPORT:,} characters; download it by GET {path}"
 
 
 def _archived_at(input: ArchiveSessionInput) -> datetime | None:

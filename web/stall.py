@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+STALLED_SECONDS = 30.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -33,8 +35,8 @@ def _rest(begun: Generator[Any, Any, None], waits_for: object) -> Generator[Any,
 class DropStalled:
     """ASGI middleware: gives up a connection once one message has waited `seconds` to be sent.
 
-    Otherwise a subscription whose client has stopped reading would be held open for good: pings
-    still leave and are answered while the stream behind them is stuck.
+    Otherwise a subscription or a download whose client has stopped reading would be held open for
+    good: a WebSocket's pings still leave and are answered while the stream behind them is stuck.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -69,4 +71,4 @@ class DropStalled:
         except TimeoutError:
             if not stalled:
                 raise
-            log.warning("graphql.client_stalled", path=scope["path"], seconds=self._seconds)
+            log.warning("request.client_stalled", path=scope["path"], seconds=self._seconds)

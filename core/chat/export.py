@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,21 +23,33 @@ SPEAKERS = {"user": "👤 User", "assistant": "🤖 Assistant", "system": "Syste
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A file: `parts` gives its text, once."""
+    """A file: `parts` gives its text, once. Whoever leaves it half read closes `parts`."""
 
     filename: str
     media_type: str
-    parts: AsyncIterator[str]
+    parts: AsyncGenerator[str, None]
 
 
-def export(session: Session, messages: AsyncIterator[Message], format: ExportFormat) -> Export:
-    """`messages` are what is in the file, oldest first."""
+def export(
+    session: Session, messages: AsyncGenerator[Message, None], format: ExportFormat
+) -> Export:
+    """`messages` are what is in the file, oldest first; they are closed with its `parts`."""
     write = {"json": _json, "txt": _text, "md": _markdown}[format]
     filename = f"session_{session.session_id}.{format}"
-    return Export(filename, MEDIA_TYPES[format], write(session, messages))
+    return Export(filename, MEDIA_TYPES[format], _closing(messages, write(session, messages)))
 
 
-async def _json(session: Session, messages: AsyncIterator[Message]) -> AsyncIterator[str]:
+async def _closing(
+    messages: AsyncGenerator[Message, None], parts: AsyncGenerator[str, None]
+) -> AsyncGenerator[str, None]:
+    async with aclosing(messages), aclosing(parts):
+        async for part in parts:
+            yield part
+
+
+async def _json(
+    session: Session, messages: AsyncGenerator[Message, None]
+) -> AsyncGenerator[str, None]:
     head = orjson.dumps(session.as_json() | {"title": session.listed_title}).decode()
     yield f'{{"session":{head},"messages":['
     comma = ""
@@ -46,7 +59,9 @@ async def _json(session: Session, messages: AsyncIterator[Message]) -> AsyncIter
     yield "]}"
 
 
-async def _text(session: Session, messages: AsyncIterator[Message]) -> AsyncIterator[str]:
+async def _text(
+    session: Session, messages: AsyncGenerator[Message, None]
+) -> AsyncGenerator[str, None]:
     yield (
         f"Session: {session.listed_title}\nCreated: {session.created_at.isoformat()}\n"
         f"Messages: {session.message_count}\n{'=' * 80}\n\n"
@@ -56,7 +71,9 @@ async def _text(session: Session, messages: AsyncIterator[Message]) -> AsyncIter
         yield f"[{message.role.upper()}] {said_at}\n{message.content}\n\n"
 
 
-async def _markdown(session: Session, messages: AsyncIterator[Message]) -> AsyncIterator[str]:
+async def _markdown(
+    session: Session, messages: AsyncGenerator[Message, None]
+) -> AsyncGenerator[str, None]:
     yield (
         f"# {session.listed_title}\n\n**Created:** {session.created_at.isoformat()}\n"
         f"**Messages:** {session.message_count}\n\n---\n\n"

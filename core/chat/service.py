@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -241,7 +241,7 @@ class ChatService(ChatUnits):
         checked("query", query, longest=MAX_QUERY)
         return await self._search.best(caller, query, Window(size).size)
 
-    async def _messages_of(self, caller: Caller, session: Session) -> AsyncIterator[Message]:
+    async def _messages_of(self, caller: Caller, session: Session) -> AsyncGenerator[Message, None]:
         """As many as the session had when it was read: one that grows meanwhile has an end, and
         so has one that is removed."""
         after, left = None, session.message_count

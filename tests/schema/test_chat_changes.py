@@ -117,8 +117,10 @@ async def test_an_export_that_is_too_long_is_refused(
     client: Client, said: Json, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_changes, "MAX_EXPORT", 100)
-    refused = await change(client, "exportSession", "filename", sessionId=said["sessionId"])
+    id = said["sessionId"]
+    refused = await change(client, "exportSession", "filename", sessionId=id, format="MD")
     assert (refused["__typename"], refused["field"]) == ("InvalidInput", "sessionId")
+    assert f"GET /api/v1/chat/sessions/{id}/export?format=md" in refused["message"]
 
 
 async def test_search_finds_literal_text(client: Client, said: Json) -> None:

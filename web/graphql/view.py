@@ -42,15 +42,14 @@ from ...schema.errors import INVALID_REQUEST
 from ...schema.execution.results import SharedResult
 from ..auth import FORBIDDEN, TokenLost, secret_of
 from ..failures import STATUS_OF
+from ..stall import STALLED_SECONDS, DropStalled
 from ..state import state_of
 from .answer import answered, answered_together, body_of, refused, written
 from .media import Media, accepted
 from .operation import Operation, Refused, read_operation
 from .socket import SocketAdapter, SocketContext, SocketHandler
-from .stall import DropStalled
 
 PAGE = Path(schema_package.__path__[0]) / "static" / "graphiql" / "index.html"
-STALLED_SECONDS = 30.0
 INIT_SECONDS = 10.0
 _DENIED = ("UNAUTHENTICATED", "FORBIDDEN")
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import cast
-from urllib.parse import quote
-
-from starlette.responses import StreamingResponse
 
 from ...core.chat.changes import KEEP
-from ...core.chat.export import FORMATS, MEDIA_TYPES, Export, ExportFormat
+from ...core.chat.export import FORMATS, MEDIA_TYPES, ExportFormat
 from ...core.chat.paging import Window
 from ...core.chat.records import Message, Session
 from ...core.chat.service import Period
+from .download import Download
 from .endpoint import Call, Endpoint, Nothing
 from .models import MessageResponse, SessionCreate, SessionResponse, SessionUpdate
 from .parameters import DeleteSession, ExportSession, ListMessages, ListSessions, OfSession
 
 SESSIONS = "/api/v1/chat/sessions"
 SESSION = f"{SESSIONS}/{{session_id}}"
-PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
-PART = 64 * 1024  # characters that are sent at once
 
 
 async def list_sessions(call: Call[ListSessions, Nothing]) -> list[Session]:
@@ -75,32 +69,12 @@ async def list_messages(call: Call[ListMessages, Nothing]) -> tuple[Message, ...
     return found.items
 
 
-async def export_session(call: Call[ExportSession, Nothing]) -> StreamingResponse:
+async def export_session(call: Call[ExportSession, Nothing]) -> Download:
     """Download a session as JSON, text or Markdown."""
     export = await call.node.chat.export_session(
         call.caller, call.params.session_id, cast(ExportFormat, call.params.format)
     )
-    headers = {"Content-Type": export.media_type, "Content-Disposition": _disposition(export)}
-    return StreamingResponse(_gathered(export.parts), headers=headers)
-
-
-def _disposition(export: Export) -> str:
-    if PLAIN_NAME.fullmatch(export.filename):
-        return f"attachment; filename={export.filename}"
-    return f"attachment; filename*=UTF-8''{quote(export.filename, safe='')}"
-
-
-async def _gathered(parts: AsyncIterator[str]) -> AsyncIterator[str]:
-    """The same text in fewer parts: each costs a system call."""
-    waiting: list[str] = []
-    size = 0
-    async for part in parts:
-        waiting.append(part)
-        size += len(part)
-        if size >= PART:
-            yield "".join(waiting)
-            waiting, size = [], 0
-    yield "".join(waiting)
+    return Download(export.filename, export.media_type, export.parts)
 
 
 endpoints = (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 
 import pytest
 
-from mission_system.core.chat.export import ExportFormat
+from mission_system.core.chat.export import FORMATS, ExportFormat, export
+from mission_system.core.chat.records import Message
 from mission_system.core.errors import InvalidInput
 from mission_system.core.node import Node
 
@@ -80,6 +82,26 @@ async def test_a_long_session_is_exported_whole_and_in_parts(node: Node) -> None
     parts = [part async for part in (await node.chat.export_session(ANN, session.session_id)).parts]
     assert [each["content"] for each in json.loads("".join(parts))["messages"]] == texts
     assert max(len(part) for part in parts) < 1000
+
+
+@pytest.mark.parametrize("format", FORMATS)
+async def test_an_export_that_is_left_half_read_closes_what_it_reads(
+    node: Node, session: str, format: ExportFormat
+) -> None:
+    record = await node.chat.get_session(ANN, session)
+    [message, *_] = (await node.chat.list_messages(ANN, session)).items
+
+    async def endless() -> AsyncGenerator[Message, None]:
+        while True:
+            yield message
+
+    messages = endless()
+    parts = export(record, messages, format).parts
+    for _ in range(3):
+        await anext(parts)
+    assert messages.ag_frame is not None
+    await parts.aclose()
+    assert messages.ag_frame is None
 
 
 async def test_a_session_that_grows_meanwhile_is_exported_as_it_was(

@@ -24,7 +24,7 @@ from mission_system.web import app as composition
 from mission_system.web import serve
 from mission_system.web.graphql import view
 from mission_system.web.graphql.media import Media
-from mission_system.web.graphql.stall import DropStalled
+from mission_system.web.stall import DropStalled
 
 from .conftest import Connect, Http, Server
 from .test_stream import EVENTS, MULTIPART, SESSION, server_sent

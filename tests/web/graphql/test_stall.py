@@ -10,7 +10,7 @@ import pytest
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from mission_system.web.graphql.stall import DropStalled
+from mission_system.web.stall import DropStalled
 
 from .conftest import Connect, Http, Server
 from .test_socket import EVENTS, answers
@@ -47,7 +47,7 @@ async def test_an_application_is_cancelled_when_what_it_sends_is_stuck() -> None
         stuck = sending(lambda: asyncio.Event().wait())  # type: ignore[arg-type, return-value]
         await asyncio.wait_for(DropStalled(app, 0.01)(SCOPE, receive, stuck), 10)
     assert cancelled == ["app"]
-    assert [entry["event"] for entry in logs] == ["graphql.client_stalled"]
+    assert [entry["event"] for entry in logs] == ["request.client_stalled"]
 
 
 async def test_a_client_that_reads_may_take_as_long_as_it_likes() -> None:
@@ -96,6 +96,6 @@ async def test_a_socket_that_is_not_read_is_dropped_and_others_go_on(
             transport.abort()
         async with connected() as another:
             await answers(another)
-    assert [entry for entry in logs if entry["event"] == "graphql.client_stalled"]
+    assert [entry for entry in logs if entry["event"] == "request.client_stalled"]
     # It is the client's doing, and no defect of the server.
     assert not [record for record in caplog.records if record.exc_info]
