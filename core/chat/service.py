@@ -37,7 +37,7 @@ class ChatService(ChatUnits):
         self._changes = Changes(self)
         self.indexer = Indexer(persistence)
         self.places = Places(persistence)
-        self._search = Search(persistence, self.indexer.worn.add)
+        self._search = Search(persistence, self.indexer.wear)
 
     def on_removal(self, end: EndProcesses) -> None:
         """Called by whoever runs processes: `end` ends those of a session that is removed."""

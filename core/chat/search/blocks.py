@@ -50,15 +50,6 @@ class Blocks:
             return None
         return row["user_id"], Block(id, row["size"], row["first_id"], row["last_id"])
 
-    async def ids_in(self, block: Block) -> list[int]:
-        """The messages that a block holds, oldest first, whatever has become of them."""
-        rows = await self._persistence.fetch_all(
-            "SELECT body FROM search_page WHERE block_id = ? AND first_key < 0"
-            " ORDER BY first_key DESC",
-            (block.id,),
-        )
-        return [id for row in rows for id in all_ids(row["body"])]
-
     async def begin(self, user_id: str, size: int, first_id: int, last_id: int) -> Block:
         """A block that nobody reads yet. From now on edits of its messages are noted in it; those
         that did not see it have ended when this returns."""
@@ -98,7 +89,7 @@ class Blocks:
         """Let it be read in place of these, which are removed."""
 
         async def unit(tx: Transaction) -> None:
-            for old in olds:
+            for old in sorted(olds, key=lambda each: each.id):  # the order of `note_edit`
                 await _set_state(tx, old, UNFINISHED)
             if block is not None:
                 await _set_state(tx, block, IN_USE)
@@ -116,8 +107,26 @@ class Blocks:
             await self._persistence.write(partial(_remove_block, block=row["id"]))
 
 
+async def ids_in(persistence: Persistence, block_id: int) -> list[int]:
+    """The messages that a block holds, oldest first, whatever has become of them; none once it is
+    no longer in use."""
+    rows = await persistence.fetch_all(
+        "SELECT p.body FROM search_block b JOIN search_page p ON p.block_id = b.id"
+        " WHERE b.id = ? AND b.state = ? AND p.first_key < 0 ORDER BY p.first_key DESC",
+        (block_id, IN_USE),
+    )
+    return [id for row in rows for id in all_ids(row["body"])]
+
+
 async def note_edit(tx: Transaction, user_id: str, message_id: int) -> None:
-    """In the unit that edits a message: the index knows the text as it was."""
+    """In the unit that edits a message: the index knows the text as it was.
+
+    The blocks are held: one that is being removed right now is waited for, and not found."""
+    await tx.lock(
+        "SELECT id FROM search_block WHERE user_id = ? AND first_id <= ? AND last_id >= ?"
+        " ORDER BY id",
+        (user_id, message_id, message_id),
+    )
     await tx.execute(
         "INSERT INTO search_loose (block_id, message_id)"
         " SELECT b.id, m.id FROM search_block b, message m WHERE m.id = ? AND b.user_id = ?"

@@ -14,10 +14,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
+from ...errors import Busy
 from ...storage.persistence import Persistence, Row
+from .blocks import ids_in
 from .case import Wanted
 from .grams import Keys, needed
-from .pages import all_ids, id_at, id_page, look_up
+from .pages import id_at, id_page, look_up
 from .postings import all_of, any_of
 
 SOME, MANY = 100, 1000  # messages read at once, first and later
@@ -101,7 +103,8 @@ class Finder:
                 # and come first.
                 last = await self._last_block(span)
                 if last is not None:
-                    async for batch in self._indexed(replace(span, below=last + 1), wanted):
+                    held = replace(span, below=min(span.below, last + 1))
+                    async for batch in self._indexed(held, wanted):
                         yield batch
                     span = span.past(last)
                     continue
@@ -149,7 +152,11 @@ class Finder:
         choices: Choices = [needed(each) for each in wanted]
         size = tries = 0
         while group := await self._group(span, _keys(choices), GROUPS[size]):
-            places = _places(group, choices, await self._positions(span, group[0]), span)
+            first = await self._positions(span, group[0])
+            if first is None:
+                tries = _another(tries)
+                continue
+            places = _places(group, choices, first, span)
             choices = _rarest(choices, group)
             size = min(size + 1, len(GROUPS) - 1)
             end = group[-1].first_id if span.newest_first else group[-1].last_id
@@ -158,10 +165,8 @@ class Finder:
                 batch = list(islice(places, SOME))
                 more = len(batch) == SOME
                 ids = await self._ids(batch)
-                if ids is None:  # a block has just been replaced: go on from here with another
-                    tries += 1
-                    if tries > TRIES:
-                        raise RuntimeError("a block of the search index has no page of its ids")
+                if ids is None:
+                    tries = _another(tries)
                     break
                 upto = ids[-1] if more else end
                 part = span.upto(upto)
@@ -176,18 +181,16 @@ class Finder:
                 if span.above >= span.below - 1:
                     return
 
-    async def _positions(self, span: Span, block: Held) -> range:
-        """Those of a block's messages that are in the span. Only of the first block some may not
-        be, having been passed already; those that come after its end are seen to be so."""
+    async def _positions(self, span: Span, block: Held) -> range | None:
+        """Those of a block's messages that are in the span; None if the block is no more. Only of
+        the first block some may not be, having been passed already; those that come after its end
+        are seen to be so."""
         passed = block.last_id >= span.below if span.newest_first else block.first_id <= span.above
         if not passed:
             return range(block.size)
-        rows = await self._persistence.fetch_all(
-            "SELECT body FROM search_page WHERE block_id = ? AND first_key < 0"
-            " ORDER BY first_key DESC",
-            (block.id,),
-        )
-        ids = [id for row in rows for id in all_ids(row["body"])]
+        ids = await ids_in(self._persistence, block.id)
+        if not ids:
+            return None
         return range(bisect_right(ids, span.above), bisect_left(ids, span.below))
 
     async def _group(self, span: Span, wanted: Sequence[Keys], count: int) -> list[Held]:
@@ -258,6 +261,13 @@ class Finder:
             f" ORDER BY m.id {span.order}",
             given,
         )
+
+
+def _another(tries: int) -> int:
+    """Count a block that was replaced while it was read: the search goes on with another."""
+    if tries == TRIES:
+        raise Busy("the search index is being made again; try again")
+    return tries + 1
 
 
 def _keys(choices: Choices) -> list[Keys]:

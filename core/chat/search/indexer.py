@@ -12,12 +12,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import count, takewhile
+from itertools import count
 
 import structlog
 
 from ...storage.persistence import Persistence, Row, Transaction
-from .blocks import PAGES, Block, Blocks
+from .blocks import PAGES, Block, Blocks, ids_in
 from .grams import grams_of, key_of
 from .pages import gram_pages, id_pages
 from .postings import encode
@@ -35,9 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class Indexer:
-    """One task. `worn` names blocks that searches would like to have made again: most of what they
-    find there is gone, or has been edited. `pause` is how long it rests after each slice of work.
-    """
+    """One task. `pause` is how long it rests after each slice of work."""
 
     def __init__(self, persistence: Persistence) -> None:
         self._persistence = persistence
@@ -46,7 +44,7 @@ class Indexer:
         self._newest = 0
         self._wake = asyncio.Event()
         self.pause = PAUSE_SECONDS
-        self.worn: set[int] = set()
+        self._worn: set[int] = set()
         self._slice = time.perf_counter()
 
     def start(self) -> None:
@@ -55,6 +53,12 @@ class Indexer:
     def wake(self) -> None:
         """Something was said, or may have been. Never blocks."""
         self._wake.set()
+
+    def wear(self, block_id: int) -> None:
+        """A block that is better made again: most of what a search found there is gone, or has been
+        edited. Never blocks."""
+        self._worn.add(block_id)
+        self.wake()
 
     async def stop(self) -> None:
         """End at once: what is half made is made again."""
@@ -98,8 +102,8 @@ class Indexer:
                 await self._follow(mark, newest)
             else:
                 self.wake()
-        while self.worn:
-            await self._renew(self.worn.pop())
+        while self._worn:
+            await self._renew(self._worn.pop())
 
     async def catch_up(self) -> None:
         """Index all there is now, at once."""
@@ -156,7 +160,7 @@ class Indexer:
 
     async def _make_again(self, user_id: str, blocks: Sequence[Block]) -> None:
         """One block of these, of what is left of their messages."""
-        ids = [id for block in blocks for id in await self._blocks.ids_in(block)]
+        ids = [id for block in blocks for id in await ids_in(self._persistence, block.id)]
         made = await self._build(user_id, ids)
         await self._blocks.replace(blocks, made)
         await self._blocks.sweep()
@@ -215,8 +219,12 @@ async def _take_note(tx: Transaction, noted: Iterable[tuple[str, int]], upto: in
 
 
 def _newest_small(blocks: Sequence[Block]) -> list[Block]:
-    """Those behind the newest big one: between them lies nothing."""
-    found = list(takewhile(lambda block: block.size < BIG, reversed(blocks)))
+    """Those behind the newest big one, as many as make one: between them lies nothing."""
+    found: list[Block] = []
+    for block in reversed(blocks):
+        if block.size >= BIG or sum(each.size for each in found) >= BIG:
+            break
+        found.append(block)
     return found[::-1]
 
 

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
 from mission_system.core.chat.paging import Window
+from mission_system.core.chat.search.case import Wanted
+from mission_system.core.chat.search.find import Finder, Span
 from mission_system.core.chat.search.indexer import Indexer
 from mission_system.core.clock import now
 from mission_system.core.errors import Forbidden, NotFound
@@ -27,6 +29,7 @@ from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Persistence, Transaction
 from mission_system.core.tools.catalog import ToolCatalog
 
+from ....support.databases import CHOSEN
 from ..conftest import echo
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -222,25 +225,147 @@ async def race(node: Node) -> None:
         await node.chat.indexer.catch_up()
         for number in (1, 2, 3, 41, 42, 43, 81, 82, 83):
             await node.chat.edit_message(world.caller, world.messages[number], "more hay")
-            rows = await node.database.fetch_all(
-                "SELECT id FROM search_block WHERE user_id = ? AND state = 1",
-                (world.caller.user_id,),
-            )
-            node.chat.indexer.worn.update(row["id"] for row in rows)
+            for block in await blocks_of(node.database, world.caller):
+                node.chat.indexer.wear(block)
             await node.chat.indexer.round()
         worked.set()
 
-    async def look(window: Window) -> int:
+    async def look(window: Window, seen: list[int]) -> int:
         looked = 0
         while not worked.is_set():
-            assert await world.found("needle", window) == expected
+            assert await world.found("needle", window) == seen
             looked += 1
         return looked
 
+    middle = (await node.chat.search(world.caller, "needle", Window(200))).cursors[9]
     working = asyncio.create_task(work())
-    looked = await asyncio.gather(look(Window(200)), look(Window(200, backward=True)))
+    looked = await asyncio.gather(
+        look(Window(200), expected),
+        look(Window(200, backward=True), expected),
+        look(Window(200, after=middle), expected[10:]),
+        look(Window(200, before=middle, backward=True), expected[:9]),
+    )
     await working
     assert min(looked) > 1
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_block_that_is_replaced_under_a_search_is_not_passed_over(
+    runner: asyncio.Runner, running: Node, newest_first: bool
+) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for number in range(9):
+            await world.say(world.sessions[0], f"needle {number}")
+        await running.chat.indexer.catch_up()
+        said = world.messages
+        inside = Span(world.caller.user_id, said[1], said[7], newest_first)
+        replacing = Replacing(running.database, running.chat.indexer, world.caller)
+        finder = Finder(replacing, running.chat.indexer.wear)  # type: ignore[arg-type]
+        found = await finder.find(inside, [Wanted.of("needle")], 20)
+        assert replacing.replaced
+        assert found == (said[6:1:-1] if newest_first else said[2:7])
+
+    runner.run(story())
+
+
+class Replacing:
+    """A storage whose blocks are replaced, and swept away, just after postings were read."""
+
+    def __init__(self, real: Persistence, indexer: Indexer, caller: Caller) -> None:
+        self._real = real
+        self._indexer = indexer
+        self._caller = caller
+        self.fetch_one = real.fetch_one
+        self.replaced = False
+
+    async def fetch_all(self, sql: str, params: Any = ()) -> Any:
+        rows = await self._real.fetch_all(sql, params)
+        if sql.startswith("WITH chosen") and not self.replaced:
+            self.replaced = True
+            for block in await blocks_of(self._real, self._caller):
+                self._indexer.wear(block)
+            await self._indexer.round()
+        return rows
+
+
+async def blocks_of(persistence: Persistence, caller: Caller) -> list[int]:
+    rows = await persistence.fetch_all(
+        "SELECT id FROM search_block WHERE user_id = ? AND state = 1", (caller.user_id,)
+    )
+    return [row["id"] for row in rows]
+
+
+def test_an_edit_waits_for_a_block_that_is_being_removed(
+    runner: asyncio.Runner, running: Node
+) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for number in range(9):
+            await world.say(world.sessions[0], f"word {number}")
+        await running.chat.indexer.catch_up()
+        [block] = await blocks_of(running.database, world.caller)
+        removed, end = asyncio.Event(), asyncio.Event()
+
+        async def remove(tx: Transaction) -> None:
+            await tx.execute("DELETE FROM search_page WHERE block_id = ?", (block,))
+            await tx.execute("DELETE FROM search_block WHERE id = ?", (block,))
+            removed.set()
+            if CHOSEN == "postgres":  # elsewhere the edit's unit has its turn after this one
+                await end.wait()
+
+        removal = asyncio.create_task(running.database.write(remove))
+        await removed.wait()
+        edit = asyncio.create_task(
+            running.chat.edit_message(world.caller, world.messages[4], "other")
+        )
+        if CHOSEN == "postgres":
+            while not await waits_for_a_lock(running.database):
+                await asyncio.sleep(0.01)
+        end.set()
+        await removal
+        assert (await edit).content == "other"
+
+    runner.run(story())
+
+
+async def waits_for_a_lock(persistence: Persistence) -> bool:
+    return bool(
+        await persistence.fetch_all(
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
+    )
+
+
+def test_blocks_that_lost_messages_never_make_one_too_big(
+    runner: asyncio.Runner, running: Node
+) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for number in range(54):
+            await world.say(world.sessions[0], f"word {number}")
+            if number % 9 == 8:
+                await running.chat.indexer.catch_up()
+                await running.chat.delete_message(world.caller, world.messages[-1])
+        for _ in range(2):  # the second time it is known how few are left
+            for block in await blocks_of(running.database, world.caller):
+                running.chat.indexer.wear(block)
+            await running.chat.indexer.round()
+        for number in range(9):
+            await world.say(world.sessions[0], f"word {number}")
+        await running.chat.indexer.catch_up()
+        rows = await running.database.fetch_all(
+            "SELECT size FROM search_block WHERE user_id = ? AND state = 1",
+            (world.caller.user_id,),
+        )
+        assert max(row["size"] for row in rows) < 2 * 9
+        await world.check("word 3")
+
+    runner.run(story())
 
 
 def test_an_indexer_goes_on_where_another_was_killed(runner: asyncio.Runner, running: Node) -> None:
