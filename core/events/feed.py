@@ -6,6 +6,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+import structlog
+
 from ..clock import Micros, from_datetime, now
 from .event import Event
 from .hub import ALL, Hub
@@ -14,6 +16,9 @@ from .log import MAX_READ, EventLog
 Observer = Callable[[Event], Awaitable[None]]
 
 REMEMBERED = 10_000  # streams whose position is known
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class Feed:
@@ -27,7 +32,8 @@ class Feed:
     async def follow(self) -> AsyncGenerator[Event, None]:
         """Events of every stream from now on, those of one stream in order, until closed.
 
-        While its reader is busy hints are merged, so nothing grows but by the number of streams.
+        While its reader is busy hints are merged, so nothing grows but by the number of streams,
+        and the stream that has waited longest comes first. One that could not be read waits again.
         """
         hints: dict[int, int] = {}
         hinted = asyncio.Event()
@@ -44,16 +50,28 @@ class Feed:
                 await hinted.wait()
                 hinted.clear()
                 while hints:
-                    stream, newest = hints.popitem()
+                    stream = next(iter(hints))
+                    newest = hints.pop(stream)
                     read_at = now()
                     known = seen.pop(stream, None)
                     after = known[0] if known else max(newest - MAX_READ, 0)
-                    while events := await self._log.read(stream, after):
+                    start = after
+                    while after < newest:  # what comes meanwhile has a hint of its own
+                        try:
+                            events = await self._log.read(stream, after)
+                        except Exception:
+                            log.exception("events.unread", stream=stream)
+                            listen(stream, newest)
+                            await asyncio.sleep(RETRY_SECONDS)  # the storage may need a moment
+                            break
+                        if not events:
+                            break
                         after = events[-1].seq
                         for event in events:
                             if known or from_datetime(event.created_at) >= since:
                                 yield event
-                    seen[stream] = (after, read_at)
+                    if known or after > start:
+                        seen[stream] = (after, read_at)
                     if len(seen) > REMEMBERED:
                         _, (_, since) = seen.popitem(last=False)
         finally:

@@ -92,3 +92,41 @@ async def test_a_feed_that_is_closed_listens_no_more(node: Node) -> None:
     await asyncio.gather(coming, return_exceptions=True)
     await events.aclose()
     assert node._hub._listeners == {}
+
+
+async def test_a_stream_that_never_rests_keeps_no_other_from_its_reader(node: Node) -> None:
+    busy, calm = [(await node.chat.create_session(ANN)).session_id for _ in range(2)]
+    async with aclosing(node.feed.follow()) as events:
+        coming = await listening(node, events)
+        await node.chat.update_session(ANN, busy)
+        seen = [await coming]
+        await node.chat.update_session(ANN, calm)
+        while seen[-1].session_id == busy and len(seen) < 10:
+            await node.chat.update_session(ANN, busy)
+            await node._hub.echo()  # what happened is known to the feed
+            seen += await following(events, 1)
+    assert seen[-1].session_id == calm
+
+
+async def test_what_could_not_be_read_is_read_later(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, failures = node.feed._log.read, 3
+
+    async def fragile(stream: int, after: int) -> list[Event]:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise OSError("the disk is away")
+        return await read(stream, after)
+
+    monkeypatch.setattr(feed, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(node.feed._log, "read", fragile)
+    async with aclosing(node.feed.follow()) as events:
+        coming = await listening(node, events)
+        made = [(await node.chat.create_session(ANN)).session_id for _ in range(2)]
+        for session in made:
+            await node.chat.update_session(ANN, session)
+        seen = [await coming, *await following(events, 3)]
+    for session in made:
+        assert [event.seq for event in seen if event.session_id == session] == [1, 2]
