@@ -19,7 +19,7 @@ from ..clock import Micros
 from ..storage.persistence import Persistence
 from .paging import BIGGEST
 
-DEEP = 1000  # the offset from which on places are kept
+DEEP = 1000  # the offset from which on places are kept, of users who have as many sessions
 READ = 5000  # sessions read at once
 CHUNK = 1000  # sessions; one of twice as many becomes two
 MOST = 2_000_000  # sessions whose places are kept, of all users together
@@ -77,6 +77,14 @@ class Order:
             left -= here
         self.chunks = [chunk for chunk in self.chunks if chunk.ids] or [Chunk()]
 
+    def page(self, since: Micros, offset: int, size: int) -> list[int]:
+        found: list[int] = []
+        for time, id in self.from_place(offset):
+            if time < since or len(found) == size:
+                break
+            found.append(id)
+        return found
+
     def from_place(self, offset: int) -> Iterator[tuple[Micros, int]]:
         """Times and numbers from a place on, the last active first."""
         for chunk in reversed(self.chunks):
@@ -117,32 +125,32 @@ class Places:
         """The numbers of the sessions at these places, fewer at the end; None where there are too
         many to keep."""
         key = (user_id, include_deleted)
-        order = self._orders.setdefault(key, Order())
-        self._orders.move_to_end(key)
-        async with order.reading:  # a change that comes meanwhile is seen by the next
-            if not order.is_read:
-                order.is_read = await self._read(order, user_id, include_deleted)
-                if not order.is_read:
-                    self._forget(key, order)
-                    return None
-                self._make_room()
-            if order.changed:
+        while True:
+            order = self._orders.setdefault(key, Order())
+            self._orders.move_to_end(key)
+            async with order.reading:  # a change that comes meanwhile is seen by the next
+                if self._orders.get(key) is not order:
+                    continue  # forgotten meanwhile: nobody tells it of changes any more
                 try:
-                    await self._refresh(order, user_id, include_deleted)
-                except BaseException:  # half refreshed
+                    if not order.is_read:
+                        order.is_read = await self._read(order, user_id, include_deleted)
+                        if not order.is_read:
+                            self._forget(key, order)
+                            return None
+                    if order.changed:
+                        await self._refresh(order, user_id, include_deleted)
+                except BaseException:  # not read, or half refreshed
                     self._forget(key, order)
                     raise
-        found: list[int] = []
-        for time, id in order.from_place(offset):
-            if time < since or len(found) == size:
-                break
-            found.append(id)
-        return found
+                if order.size < DEEP:  # anybody can ask for the thousandth session of anybody
+                    self._forget(key, order)
+                self._make_room()
+                return order.page(since, offset, size)
 
     async def _read(self, order: Order, user_id: str, include_deleted: bool) -> bool:
         time: Micros = -BIGGEST
         id = read = 0
-        times, ids = array("q"), array("q")
+        times, ids, met = array("q"), array("q"), set[int]()
         while True:
             rows = await self._persistence.fetch_all(
                 "SELECT last_activity, id FROM session WHERE user_id = ?"  # noqa: S608
@@ -155,13 +163,16 @@ class Places:
                 time, id = row["last_activity"], row["id"]
                 times.append(time)
                 ids.append(id)
+                if id in met:  # it moved while it was read, and nobody has told yet
+                    order.changed.add(id)
+                met.add(id)
             read += len(rows)
             if read > MOST:
                 return False
             if len(rows) < READ:
                 break
         order.newest = max(ids, default=0)
-        if order.changed:  # what moved while it was read may be in it twice; it is read again
+        if order.changed:  # what moved while it was read may be in it twice: it is read again
             kept = [place for place, id in enumerate(ids) if id not in order.changed]
             times = array("q", (times[place] for place in kept))
             ids = array("q", (ids[place] for place in kept))
@@ -185,10 +196,13 @@ class Places:
                 order.add(row["last_activity"], row["id"])
 
     def _make_room(self) -> None:
-        kept = sum(order.size for order in self._orders.values())
-        while kept > MOST and len(self._orders) > 1:
-            _, oldest = self._orders.popitem(last=False)
-            kept -= oldest.size
+        sizes = {key: order.size for key, order in self._orders.items() if order.is_read}
+        kept = sum(sizes.values())
+        for key in list(sizes)[:-1]:  # the one asked for last stays, and who is being read
+            if kept <= MOST:
+                break
+            del self._orders[key]
+            kept -= sizes[key]
 
     def _forget(self, key: tuple[str, bool], order: Order) -> None:
         if self._orders.get(key) is order:
