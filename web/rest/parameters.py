@@ -97,4 +97,4 @@ class OfTool(WireModel):
 
 
 class Dashboard(WireModel):
-    user_id: str = "system"
+    user_id: Annotated[str | None, Field(description="Who looks; without it `system`.")] = None

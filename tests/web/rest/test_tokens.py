@@ -42,6 +42,13 @@ async def test_1_a_token_is_bound_to_its_user(api: Api, changed: Json) -> None:
 
 
 @pytest.mark.parametrize("changed", [TOKENS])
+async def test_5_with_a_token_the_dashboard_needs_no_user(api: Api, changed: Json) -> None:
+    path, ann = "/api/v1/governance/dashboard", await token(api.node, "ann")
+    for query, status in (("", 200), ("?user_id=ann", 200), ("?user_id=bob", 403)):
+        assert (await api.http.get(path + query, headers=ann)).status_code == status
+
+
+@pytest.mark.parametrize("changed", [TOKENS])
 async def test_4_with_tokens_a_status_is_its_owners(api: Api, changed: Json) -> None:
     ann, bob = await token(api.node, "ann"), await token(api.node, "bob")
     sent = await api.http.post(f"{B}/messages?user_id=ann", json={"message": "hi"}, headers=ann)
