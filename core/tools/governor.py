@@ -41,8 +41,9 @@ class ToolGovernor:
     """The breakers of one node, from its start to its stop.
 
     What the server changes by itself counts at once and is stored right after; a crash between
-    loses nothing, for the failed calls are stored too. What a person orders counts once it is
-    stored. Either is told on the system's stream in the same unit.
+    loses nothing, for the failed calls are stored too. What a person orders counts from the moment
+    it is stored, also where the person has gone away meanwhile, and over whatever else has happened
+    to that breaker until then. Either is told on the system's stream in the same unit.
     """
 
     def __init__(
@@ -57,6 +58,9 @@ class ToolGovernor:
         self._tools = tools
         self._stream = stream
         self._changes: deque[Change] = deque()
+        self._batch: list[Change] = []
+        """What is being stored: the same until it is, so that a retry can see that it was."""
+        self._orders: set[asyncio.Task[Breaker]] = set()
         self._wake = asyncio.Event()
         self._order = asyncio.Lock()
         self._closing = False
@@ -87,6 +91,8 @@ class ToolGovernor:
 
     async def stop(self) -> None:
         """Store what has changed, then stop."""
+        if self._orders:
+            await asyncio.wait(self._orders)
         if self._task is not None:
             self._closing = True
             self._wake.set()
@@ -147,16 +153,50 @@ class ToolGovernor:
             raise Forbidden("only an administrator may govern tools")
         if tool not in {each.tool for each in self.all()}:
             raise NotFound("tool", tool)
+        # A task of its own: were the caller's cancelled, others would write while the order is.
+        order = asyncio.create_task(
+            self._carry_out(tool, state, reason, allowed, caller.user_id), name="breaker-order"
+        )
+        self._orders.add(order)
+        order.add_done_callback(self._carried_out)
+        return await asyncio.shield(order)
+
+    async def _carry_out(
+        self,
+        tool: str,
+        state: BreakerState,
+        reason: str,
+        allowed: tuple[BreakerState, ...],
+        user_id: str,
+    ) -> Breaker:
         async with self._order:
             breaker = self.breakers.get(tool)
+            while self._batch or self._changes:  # told in the order in which they happened
+                await self._flush()
+                breaker = self.breakers.get(tool)
             if breaker.state not in allowed:
                 raise Conflict(_refusal(tool, breaker.state))
-            await self._flush()  # told in the order in which they happened
-            change = Change(tool, breaker.state, state, reason, now(), caller.user_id)
-            await self._persistence.write(partial(self._store, [change]))
-            self.breakers.change(tool, state, reason, change.at, caller.user_id)
-            self._wake.set()
+            change = Change(tool, breaker.state, state, reason, now(), user_id)
+
+            async def unit(tx: Transaction) -> None:
+                tx.after_commit(partial(self._enforce, change))
+                await self._store([change], tx)
+
+            await self._persistence.write(unit)
         return self.breakers.get(tool)
+
+    def _enforce(self, change: Change) -> None:
+        """An order is stored. What else has changed its breaker meanwhile must not be stored over
+        it, and is not told: the order was given before it."""
+        others = [each for each in self._changes if each.tool != change.tool]
+        self._changes = deque(others)
+        self.breakers.change(change.tool, change.after, change.reason, change.at, change.by)
+        self._wake.set()
+
+    def _carried_out(self, order: asyncio.Task[Breaker]) -> None:
+        self._orders.discard(order)
+        if not order.cancelled():
+            order.exception()  # its caller may have been cancelled
 
     # storing
 
@@ -189,11 +229,12 @@ class ToolGovernor:
             pass
 
     async def _flush(self) -> None:
-        while self._changes:
-            changes = list(self._changes)
-            await self._persistence.write(partial(self._store, changes))
-            for _ in changes:
-                self._changes.popleft()
+        while self._batch or self._changes:
+            if not self._batch:
+                self._batch = list(self._changes)
+                self._changes.clear()
+            await self._persistence.write(partial(self._store, self._batch))
+            self._batch = []
 
     async def _store(self, changes: list[Change], tx: Transaction) -> None:
         last = changes[-1]
@@ -205,7 +246,8 @@ class ToolGovernor:
             return
         for each in changes:
             await tx.execute(_STORE, (each.tool, each.after.value, each.reason, each.at, each.by))
-        await self._stream.append(tx, [_told(each) for each in changes], last.at)
+        for each in changes:
+            await self._stream.append(tx, [_told(each)], each.at)
 
     async def _failures(self, since: defaultdict[str, Micros]) -> dict[str, list[Micros]]:
         """When calls of the last minutes failed, by tool, of those after its breaker's change."""

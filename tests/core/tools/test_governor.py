@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from mission_system.core.errors import Conflict, Forbidden, InvalidInput, NotFound, ToolFailed
+from mission_system.core.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    ToolFailed,
+    Unavailable,
+)
 from mission_system.core.events.event import Event
 from mission_system.core.identity import LOCAL, Caller
 from mission_system.core.node import Node
-from mission_system.core.tools.breaker import BreakerState
+from mission_system.core.storage.persistence import Unit
+from mission_system.core.tools import governor as subject
+from mission_system.core.tools.breaker import FAILURES, BreakerState
 from mission_system.core.tools.decorator import tool
+from mission_system.core.tools.spec import ToolStatus
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, ProcessControlBlock, ProcessState
 
@@ -231,3 +242,96 @@ async def test_policies_are_set_for_all_tools_and_for_single_ones(start_node: An
     assert "unavailable" not in str((await send(node, "7")).reply)
     assert state(node) is BreakerState.OPEN
     assert (await changes(node, 1))[0]["to"] == "open"
+
+
+def fail(node: Node, name: str = "flaky") -> None:
+    """As often as opens its breaker."""
+    for _ in range(FAILURES):
+        entered = node.governor.breakers.enter(name)
+        node.governor.breakers.leave(name, entered, ToolStatus.ERROR)
+
+
+class Disturbed:
+    """A node's database, where something happens at the governor's next write."""
+
+    def __init__(self, node: Node, happens: Callable[[], None], *, answers: bool = True) -> None:
+        self._node, self._happens, self._answers = node, happens, answers
+        node.governor._persistence = self  # type: ignore[assignment]
+
+    async def write(self, unit: Unit[Any]) -> Any:
+        self._node.governor._persistence = self._node.database
+        self._happens()
+        result = await self._node.database.write(unit)
+        if not self._answers:
+            raise Unavailable("the database went away at the commit")
+        return result
+
+
+async def test_failures_while_an_order_is_stored_do_not_undo_it(start_node: Any) -> None:
+    node = await start_node(tries, tools=TOOLS)
+    Disturbed(node, lambda: (fail(node), fail(node, "save"))[0])
+    await node.governor.quarantine(LOCAL, "flaky", "it leaks")
+    told = await changes(node, 2)
+    assert [(each["tool"], each["from"], each["to"]) for each in told] == [
+        ("flaky", "closed", "quarantined"),
+        ("save", "closed", "open"),
+    ]
+    await node.stop()
+    node = await start_node(tries, tools=TOOLS)
+    assert (state(node), state(node, "save")) == (BreakerState.QUARANTINED, BreakerState.OPEN)
+    await node.governor.release(LOCAL, "flaky")
+    assert (await changes(node, 3))[2]["from"] == "quarantined"
+
+
+async def test_an_order_whose_giver_goes_away_is_stored_and_in_force(start_node: Any) -> None:
+    node = await start_node(tries, tools=TOOLS)
+    order = asyncio.create_task(node.governor.quarantine(LOCAL, "flaky", "it leaks"))
+    Disturbed(node, lambda: (order.cancel(), fail(node))[1])
+    with pytest.raises(asyncio.CancelledError):
+        await order
+    assert [each["to"] for each in await changes(node, 1)] == ["quarantined"]
+    assert state(node) is BreakerState.QUARANTINED
+    assert str((await send(node, "1")).reply).startswith("unavailable: it is quarantined")
+    await node.stop()
+    assert state(await start_node(tries, tools=TOOLS)) is BreakerState.QUARANTINED
+
+
+async def test_a_server_that_stops_carries_out_what_was_ordered(start_node: Any) -> None:
+    node = await start_node(tries, tools=TOOLS)
+    order = asyncio.create_task(node.governor.quarantine(LOCAL, "flaky", "it leaks"))
+    await asyncio.sleep(0)
+    await node.stop()
+    assert (await order).state is BreakerState.QUARANTINED
+    assert state(await start_node(tries, tools=TOOLS)) is BreakerState.QUARANTINED
+
+
+async def test_changes_whose_commit_was_in_doubt_are_told_once(
+    start_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "AGAIN_SECONDS", 0)
+    node = await start_node(tries, tools=TOOLS)
+    Disturbed(node, lambda: fail(node, "save"), answers=False)
+    fail(node)
+    told = await changes(node, 2)
+    await node.governor.quarantine(LOCAL, "flaky", "it leaks")
+    told = await changes(node, 3)
+    assert [(each["tool"], each["to"]) for each in told] == [
+        ("flaky", "open"),
+        ("save", "open"),
+        ("flaky", "quarantined"),
+    ]
+
+
+async def test_each_change_is_told_with_its_own_time(start_node: Any) -> None:
+    node = await start_node(tries, tools=TOOLS)
+    fail(node)
+    fail(node, "save")
+    await changes(node, 2)
+    stored = await node.database.fetch_all(
+        "SELECT b.changed_at, e.created_at FROM breaker b JOIN event e"
+        " ON e.type = 'breaker.changed' AND e.seq = CASE b.tool WHEN 'flaky' THEN 1 ELSE 2 END"
+        " ORDER BY e.seq"
+    )
+    times = [tuple(row) for row in stored]
+    assert all(changed == told for changed, told in times)
+    assert times[0] != times[1]
