@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import UnionType
 from typing import Literal
 
 import structlog
 
 from ..clock import maybe_datetime
+from ..deadline import Bounded
 from ..errors import MissionError
 from ..storage.persistence import Persistence
 from ..tools.calls import HOUR
@@ -34,6 +36,8 @@ CHECK_SECONDS = 2.0
 COUNTED = 100_000
 """Rows that are counted one by one; of more the number is estimated."""
 
+MOST_ROWS = 2**53 - 1  # what JSON can say exactly
+
 log = structlog.get_logger(__name__)
 
 
@@ -47,6 +51,15 @@ class LayerStatus:
     last_write: datetime | None = None
     message: str | None = None
     healthy: bool = True
+
+
+_FORMS: dict[str, type | UnionType] = {
+    "rows": int | None,
+    "is_estimate": bool,
+    "last_write": datetime | None,
+    "message": str | None,
+    "healthy": bool,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +105,7 @@ class MemoryLayers:
         self._persistence = persistence
         self._backend = backend
         self._specs: dict[LayerId, MemoryLayerSpec] = {}
+        self._checks: dict[LayerId, Bounded[LayerStatus]] = {}
 
     def register(self, spec: MemoryLayerSpec) -> None:
         """Raises ValueError where the layer is taken."""
@@ -100,6 +114,7 @@ class MemoryLayers:
                 f"memory layer {spec.layer} is kept by '{self._specs[spec.layer].backend}' already"
             )
         self._specs[spec.layer] = spec
+        self._checks[spec.layer] = Bounded(spec.check)
 
     async def status(self) -> list[MemoryLayer]:
         """Asks all of them at once; never raises."""
@@ -121,9 +136,9 @@ class MemoryLayers:
         for id, (name, description) in NAMES.items():
             layer = MemoryLayer(id=id, name=name, description=description, state="active")
             if id in own:
-                checks.append(_checked(replace(layer, backend=self._backend), own[id]))
+                checks.append(_checked(replace(layer, backend=self._backend), Bounded(own[id])))
             elif (spec := self._specs.get(id)) is not None:
-                checks.append(_checked(replace(layer, backend=spec.backend), spec.check))
+                checks.append(_checked(replace(layer, backend=spec.backend), self._checks[id]))
             else:
                 checks.append(_missing(layer))
         return await asyncio.gather(*checks)
@@ -149,10 +164,10 @@ class MemoryLayers:
         return check
 
 
-async def _checked(layer: MemoryLayer, check: Callable[[], Awaitable[LayerStatus]]) -> MemoryLayer:
+async def _checked(layer: MemoryLayer, check: Bounded[LayerStatus]) -> MemoryLayer:
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            status = await check()
+        status = await check.within(CHECK_SECONDS)
+        mistake = _mistake(status)
     except TimeoutError:
         return replace(layer, state="failed", message=f"no answer within {CHECK_SECONDS:g} s")
     except MissionError as error:
@@ -160,6 +175,8 @@ async def _checked(layer: MemoryLayer, check: Callable[[], Awaitable[LayerStatus
     except Exception:
         log.warning("memory.layer_failed", layer=layer.id, exc_info=True)
         return replace(layer, state="failed", message="it failed; the server's log says why")
+    if mistake is not None:
+        return replace(layer, state="failed", message=f"its check is broken: {mistake}")
     return replace(
         layer,
         rows=status.rows,
@@ -168,6 +185,19 @@ async def _checked(layer: MemoryLayer, check: Callable[[], Awaitable[LayerStatus
         healthy=status.healthy,
         message=status.message,
     )
+
+
+def _mistake(status: object) -> str | None:
+    """What is wrong with what a check has returned, which nothing but its author's care ensures."""
+    if not isinstance(status, LayerStatus):
+        return f"it returned {type(status).__name__}, expected LayerStatus"
+    for name, form in _FORMS.items():
+        value: object = getattr(status, name)
+        if not isinstance(value, form):
+            return f"{name} is {type(value).__name__}, expected {form}"
+    if status.rows is not None and not 0 <= status.rows <= MOST_ROWS:
+        return f"rows is not between 0 and {MOST_ROWS}"
+    return None
 
 
 async def _missing(layer: MemoryLayer) -> MemoryLayer:

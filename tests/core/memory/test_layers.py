@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from mission_system.core.node import Node
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope
+from mission_system.web.rest import dashboard
 
 
 @tool
@@ -91,26 +93,69 @@ async def test_a_layer_of_a_plugin_says_how_it_is(node: Node) -> None:
         MemoryLayerSpec(layer="L1", backend="vectors", check=check)
 
 
+async def raises() -> LayerStatus:
+    raise RuntimeError("secret")
+
+
+async def unavailable() -> LayerStatus:
+    raise Unavailable("the index is being built")
+
+
+async def hangs() -> LayerStatus:
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
+async def goes_on() -> LayerStatus:
+    """Takes no notice of a first cancellation."""
+    try:
+        return await hangs()
+    except asyncio.CancelledError:
+        return await hangs()
+
+
+async def cancels_itself() -> LayerStatus:
+    raise asyncio.CancelledError
+
+
+def returns(value: Any) -> Callable[[], Any]:
+    async def check() -> Any:
+        return value
+
+    return check
+
+
+IN_LOG = "it failed; the server's log says why"
+BROKEN = "its check is broken: "
+
+
 @pytest.mark.parametrize(
-    ("problem", "message"),
+    ("check", "message"),
     [
-        (RuntimeError("secret"), "it failed; the server's log says why"),
-        (Unavailable("the index is being built"), "the index is being built"),
-        (None, "no answer within 0.05 s"),
+        (raises, IN_LOG),
+        (unavailable, "the index is being built"),
+        (hangs, "no answer within 0.05 s"),
+        (goes_on, "no answer within 0.05 s"),
+        (cancels_itself, IN_LOG),
+        (lambda: None, IN_LOG),
+        (returns(None), f"{BROKEN}it returned NoneType, expected LayerStatus"),
+        (returns({"rows": 1}), f"{BROKEN}it returned dict, expected LayerStatus"),
+        (returns(LayerStatus(rows="12")), f"{BROKEN}rows is str, expected int | None"),  # type: ignore[arg-type]
+        (
+            returns(LayerStatus(last_write="now")),  # type: ignore[arg-type]
+            f"{BROKEN}last_write is str, expected datetime.datetime | None",
+        ),
+        (returns(LayerStatus(rows=-1)), f"{BROKEN}rows is not between 0 and 9007199254740991"),
     ],
 )
 async def test_a_layer_that_fails_or_hangs_holds_up_no_other(
-    node: Node, monkeypatch: pytest.MonkeyPatch, problem: Exception | None, message: str
+    node: Node, monkeypatch: pytest.MonkeyPatch, check: Any, message: str
 ) -> None:
     monkeypatch.setattr(subject, "CHECK_SECONDS", 0.05)
-
-    async def check() -> LayerStatus:
-        if problem is not None:
-            raise problem
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
     node.memory_layers.register(MemoryLayerSpec(layer="L5", backend="graph", check=check))
-    found = await layers(node)
-    assert (found["L5"].state, found["L5"].message) == ("failed", message)
-    assert len(found) == 7
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            found = await layers(node)
+            assert (found["L5"].state, found["L5"].message) == ("failed", message)
+            assert len(found) == 7
+    assert "Memory Layer Status" in dashboard.page(await dashboard.look(node))
