@@ -34,14 +34,15 @@ async def work(mission: Mission) -> Reply:
         system = LLMMessage("system", mission.prompt(ROLE))
         last = LLMMessage("system", f"{system.content} {LAST}")
         history = await mission.history(limit=200)
-        offered = await mission.tools.offered()
-        tools = [LLMTool(spec.name, spec.description, spec.parameters) for spec in offered]
-        harmless = {spec.name for spec in offered if spec.risk == "read_only"}
-        room = room_of(mission.quota, tools)
         turn = [LLMMessage("user", mission.message)]
         asked = 0
         while True:
             asked += 1
+            # Anew each time: a breaker may have opened since, or an administrator shut a tool off.
+            offered = await mission.tools.offered()
+            tools = [LLMTool(spec.name, spec.description, spec.parameters) for spec in offered]
+            harmless = {spec.name for spec in offered if spec.risk == "read_only"}
+            room = room_of(mission.quota, tools)
             told = system if asked < mission.quota.max_llm_calls else last
             prompt = fitting(told, history, turn, room)
             reply = await mission.llm(ROLE).ask(prompt, tools=tools, output_schema=schema)

@@ -18,6 +18,7 @@ from mission_system.core.llm.factory import LLMFactory
 from mission_system.core.node import Node
 from mission_system.core.runtime import create_mission_runtime
 from mission_system.core.settings import Settings
+from mission_system.core.tools.breaker import FAILURES
 from mission_system.core.tools.catalog import ToolCatalog
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tools.spec import ToolSpec
@@ -211,6 +212,15 @@ async def test_tools_that_policy_denies_are_not_offered(node, model: Vendor) -> 
     policy = [{"tool": "drop", "decision": "deny"}]
     await send(await node(look, drop, tool_policy=policy))
     assert [each["function"]["name"] for each in model.requests[0]["tools"]] == ["look"]
+
+
+async def test_tool_whose_breaker_opens_is_not_offered_again(node, model: Vendor) -> None:
+    failing = Answer("", calls=[("fail", {})] * FAILURES)
+    model.script = [Answer("", calls=[("look", {"what": "bees"})]), failing, Answer("It fails.")]
+    process = await send(await node(look, fail))
+    assert (process.reply or "").strip() == "It fails."
+    offered = [[each["function"]["name"] for each in asked["tools"]] for asked in model.requests]
+    assert offered == [["look", "fail"], ["look", "fail"], ["look"]]
 
 
 async def test_long_results_are_cut_and_old_ones_left_out(node, model: Vendor) -> None:
