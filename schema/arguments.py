@@ -13,6 +13,7 @@ import strawberry
 from ..core.chat.paging import Window
 from ..core.chat.text import MAX_ID, checked
 from ..core.errors import InvalidInput
+from ..core.tower.idempotency import checked_key
 
 MAX_PAGE = 200
 PAGE = 50
@@ -76,9 +77,7 @@ def maybe_text(
 
 
 def idempotency_key(key: str | None, request_id: str | None) -> str | None:
-    if key is not None and request_id is not None:
-        raise InvalidInput("idempotencyKey", "send either this or `requestId`, not both")
-    return maybe_text("idempotencyKey", key)
+    return None if key is None else checked_key("idempotencyKey", key, request_id)
 
 
 def wait_seconds(wait: bool, seconds: float, operation_timeout: float) -> float | None:

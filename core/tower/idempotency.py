@@ -9,7 +9,7 @@ from uuid import NAMESPACE_OID, uuid5
 import orjson
 
 from ..chat.text import MAX_ID, checked
-from ..errors import Conflict, InvalidInput, NotFound
+from ..errors import Busy, Conflict, InvalidInput, NotFound
 from ..storage.persistence import Persistence
 from .admission import check_request
 from .process import Envelope, ProcessControlBlock, SchedulingPriority
@@ -26,6 +26,7 @@ async def submit_once(
     Raises:
         InvalidInput: the key cannot be one, or there is a request id beside it.
         Conflict: the key came with other work before.
+        Busy: the work cannot be taken now, and was not taken before either.
     """
     caller, id = envelope.caller, _request_id(envelope)
     try:
@@ -34,12 +35,27 @@ async def submit_once(
         new = replace(envelope, request_id=id, idempotency_key=None)
         try:
             return await tower.submit_request(new, priority, wait=wait)
-        except Conflict:  # the same request, sent twice at the same time
-            known = await tower.get(caller, id)
+        except (Busy, Conflict) as refusal:
+            # The same request may have been sent twice at the same time, and the other was taken.
+            try:
+                known = await tower.get(caller, id)
+            except NotFound:
+                raise refusal from None
     _check_same(check_request(envelope), known, await tower.context_of(caller, known.pid))
     if wait is not None:
         known = await tower.wait(caller, known.pid, wait)
     return envelope.with_process(known)
+
+
+def checked_key(field: str, key: str, request_id: str | None) -> str:
+    """The key itself, where `field` may hold it.
+
+    Raises:
+        InvalidInput: it cannot be a key, or there is a request id beside it.
+    """
+    if request_id is not None:
+        raise InvalidInput(field, "send either this or a request id, not both")
+    return checked(field, key, longest=MAX_ID)
 
 
 async def read_context(persistence: Persistence, user_id: str, pid: str) -> dict[str, Any]:
@@ -54,9 +70,7 @@ async def read_context(persistence: Persistence, user_id: str, pid: str) -> dict
 def _request_id(envelope: Envelope) -> str:
     """The request id that the key stands for; no two users have the same."""
     assert envelope.idempotency_key is not None
-    if envelope.request_id is not None:
-        raise InvalidInput("idempotency_key", "send either this or a request id, not both")
-    key = checked("idempotency_key", envelope.idempotency_key, longest=MAX_ID)
+    key = checked_key("idempotency_key", envelope.idempotency_key, envelope.request_id)
     user = envelope.caller.user_id
     return str(uuid5(NAMESPACE_OID, f"idempotency:{len(user)}:{user}:{key}"))
 

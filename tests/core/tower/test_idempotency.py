@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mission_system.core.capabilities import Reply
-from mission_system.core.errors import Conflict, InvalidInput
+from mission_system.core.errors import Busy, Conflict, InvalidInput
 from mission_system.core.identity import Caller
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import ProcessState
@@ -63,6 +63,25 @@ async def test_equal_keys_sent_at_the_same_time_make_one_process(start_node, sen
     assert len({process.pid for process in done}) == 1
     assert {process.reply for process in done} == {"echo hi"}
     assert await messages(node, ann, session) == 4
+
+
+async def test_an_equal_key_that_is_refused_as_busy_gives_the_first_that_was_taken(
+    start_node, send
+) -> None:
+    opened = asyncio.Event()
+
+    async def slow(_: Mission) -> Reply:
+        await opened.wait()
+        return Reply("done")
+
+    node = await start_node(slow, rate_limits="20/hour")
+    session = {"session_id": "ours", "create_session": True}
+    equal = {"idempotency_key": "k", "on_busy": "reject", "wait": None, **session}
+    done = await asyncio.gather(*(send(node, **equal) for _ in range(20)))
+    assert len({process.pid for process in done}) == 1
+    with pytest.raises(Busy):
+        await send(node, **{**equal, "idempotency_key": "other"})
+    opened.set()
 
 
 async def test_a_key_with_other_work_is_a_conflict_that_says_what_differs(
