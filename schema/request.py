@@ -27,8 +27,9 @@ WAIT = (
 )
 KEY = (
     f"Name for this piece of work: 1 to {MAX_ID} characters, chosen at random. Sent again, it gives"
-    " what became of the first: the work is done once. With another message, session or capability"
-    " it is a `Conflict`. Not beside `requestId`."
+    " what became of the first: the work is done once. With another message, session, capability or"
+    " context it is a `Conflict`. It is forgotten when its session is removed. Not beside"
+    " `requestId`."
 )
 WAIT_SECONDS = (
     f"How long to wait, in seconds: more than 0, at most {MAX_WAIT:g}. The process goes on after"

@@ -10,22 +10,21 @@ from ..core.capabilities import OnBusy as Policy
 from ..core.chat.text import MAX_ID, MAX_MESSAGE, checked
 from ..core.errors import InvalidInput
 from ..core.tower.admission import MAX_CONTEXT, default_session
-from ..core.tower.process import Envelope, SchedulingPriority
-from .arguments import MAX_WAIT, idempotency_key, maybe_text
+from ..core.tower.process import Envelope
+from .arguments import idempotency_key, maybe_text
 from .context import Info
 from .errors import Errors
 from .fields import mutation
 from .node import key_of
 from .process import Process
-from .request import KEY, WAIT, WAIT_SECONDS, OnBusy, SendMessagePayload, waiting
+from .request import SendMessageInput, SendMessagePayload, waiting
 from .scalars import JSON
 
 
 @strawberry.input(
     description="A request of a program's: a message, and what its capability is to know beside it."
 )
-class SubmitRequestInput:
-    text: str = strawberry.field(description=f"The message: 1 to {MAX_MESSAGE} characters.")
+class SubmitRequestInput(SendMessageInput):
     session_id: strawberry.ID | None = strawberry.field(
         default=None,
         description="`Session.id` or `Session.sessionId`; a session that you do not have is created"
@@ -46,21 +45,6 @@ class SubmitRequestInput:
         description="Taken for programs that send it, and not read: the history that counts is the"
         " session's own.",
     )
-    priority: SchedulingPriority = strawberry.field(
-        default=SchedulingPriority.NORMAL, description="Place in the line."
-    )
-    request_id: str | None = strawberry.field(
-        default=None,
-        description=f"Id to know the request by: 1 to {MAX_ID} characters, used by you only once."
-        " Sending it again is a `Conflict`, so that a retry cannot repeat the work.",
-    )
-    idempotency_key: str | None = strawberry.field(default=None, description=KEY)
-    on_busy: OnBusy | None = strawberry.field(
-        default=None,
-        description="What to do while the session is at work; null for the capability's own way.",
-    )
-    wait: bool = strawberry.field(default=True, description=WAIT)
-    wait_seconds: float = strawberry.field(default=MAX_WAIT, description=WAIT_SECONDS)
 
 
 @strawberry.type(description="The request was stored and its process submitted.")
