@@ -9,6 +9,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from .errors import Forbidden
+from .identity import Caller
+
 MAX_TEXT = 100_000  # characters
 
 
@@ -117,6 +120,21 @@ class Prompts:
                 self._overriding(self._newest(name))
             except ValueError as error:
                 yield str(error)
+
+    def listed(self, caller: Caller) -> list[tuple[Prompt, bool]]:
+        """All versions, as they are used, and of each whether it is the one that is used.
+
+        Raises:
+            Forbidden: no administrator asks.
+        """
+        if not caller.is_admin:
+            raise Forbidden("only an admin may read the prompts")
+        used = {name: self.choose(name) for name in self._prompts}
+        return [
+            (chosen, True) if chosen.version == prompt.version else (prompt, False)
+            for prompt in self
+            for chosen in (used[prompt.name],)
+        ]
 
     def __iter__(self) -> Iterator[Prompt]:
         """All versions as they were registered, by name, the newest first."""

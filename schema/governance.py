@@ -177,7 +177,7 @@ class AlignmentIndicator:
     measured_at: datetime = strawberry.field(description="When it was measured.")
 
     @classmethod
-    def of(cls, record: Indicator, for_admin: bool) -> Self:
+    def of(cls, record: Indicator) -> Self:
         return cls(
             name=record.name,
             title=record.title,
@@ -187,10 +187,7 @@ class AlignmentIndicator:
             value=record.value,
             total=Long(record.total),
             good=Long(record.good),
-            cases=[
-                AlignmentCase(text=each.text, pid=each.pid if for_admin else None)
-                for each in record.cases
-            ],
+            cases=[AlignmentCase(text=each.text, pid=each.pid) for each in record.cases],
             message=record.message,
             measured_at=record.measured_at,
         )
@@ -241,8 +238,8 @@ class Governance:
     @field("The promises of the server. Measured every 15 seconds at most.")
     async def alignment(self, info: Info) -> list[AlignmentIndicator]:
         context = info.context
-        found = await context.node.alignment.report()
-        return [AlignmentIndicator.of(each, context.caller.is_admin) for each in found]
+        found = await context.node.alignment.report(context.caller)
+        return [AlignmentIndicator.of(each) for each in found]
 
 
 @strawberry.type

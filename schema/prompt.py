@@ -6,7 +6,6 @@ from typing import Self
 
 import strawberry
 
-from ..core.errors import Forbidden
 from ..core.prompts import Prompt as PromptRecord
 from .context import Info
 from .fields import field
@@ -47,15 +46,9 @@ class Prompt(Node):
     @classmethod
     def all(cls, info: Info) -> list[Self]:
         """Raises Forbidden unless an administrator asks."""
-        if not info.context.caller.is_admin:
-            raise Forbidden("only an admin may read the prompts")
-        registry = info.context.node.runtime.prompts
-        listed: list[Self] = []
-        for registered in registry:
-            used = registry.choose(registered.name)
-            is_used = used.version == registered.version
-            listed.append(cls.of(used if is_used else registered, is_used=is_used))
-        return listed
+        context = info.context
+        listed = context.node.runtime.prompts.listed(context.caller)
+        return [cls.of(prompt, is_used=is_used) for prompt, is_used in listed]
 
     @classmethod
     async def find(cls, info: Info, key: str) -> Self | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import structlog
 
 from ..errors import MissionError
+from ..identity import Caller
 from ..storage.persistence import Persistence
 
 MEASURE_SECONDS = 5.0
@@ -104,8 +105,19 @@ class AlignmentService:
         self._specs[spec.name] = spec
         self._fresh_until = 0.0
 
-    async def report(self) -> list[Indicator]:
-        """Every indicator, in the order of registration; never raises."""
+    async def report(self, caller: Caller | None = None) -> list[Indicator]:
+        """Every indicator, in the order of registration; never raises.
+
+        Processes are named to administrators only: they may be anybody's.
+        """
+        measured = await self._report()
+        if caller is not None and caller.is_admin:
+            return measured
+        return [
+            replace(each, cases=tuple(Case(case.text) for case in each.cases)) for each in measured
+        ]
+
+    async def _report(self) -> list[Indicator]:
         async with self._measuring:
             if time.monotonic() >= self._fresh_until:
                 self._measured = await asyncio.gather(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mission_system.core.errors import Forbidden
+from mission_system.core.identity import Caller
 from mission_system.core.prompts import MAX_TEXT, Prompt, PromptOverrides, Prompts
 from mission_system.core.settings import Settings
 
@@ -86,3 +88,14 @@ def test_an_override_that_cannot_be_heeded_is_left_alone_and_told(
     assert registry.choose("writer") == prompts().choose("writer")
     [told] = registry.problems()
     assert told.startswith(problem)
+
+
+def test_only_an_administrator_is_shown_the_prompts() -> None:
+    prompts = Prompts({"poet": 1})
+    for version in (1, 2):
+        prompts.register(Prompt("poet", "Rhyme.", version=version))
+    listed = prompts.listed(Caller("root", "admin"))
+    assert [(prompt.version, is_used) for prompt, is_used in listed] == [(2, False), (1, True)]
+    for role in ("user", "service"):
+        with pytest.raises(Forbidden):
+            prompts.listed(Caller("ann", role))

@@ -19,7 +19,7 @@ from mission_system.core.alignment.indicator import (
 from mission_system.core.capabilities import OrchestratorSpec, Reply
 from mission_system.core.clock import now
 from mission_system.core.errors import Unavailable
-from mission_system.core.identity import Caller
+from mission_system.core.identity import SYSTEM, Caller
 from mission_system.core.node import Node
 from mission_system.core.retry import Retry
 from mission_system.core.storage.persistence import Transaction
@@ -83,7 +83,7 @@ async def send(node: Node, message: str, capability: str) -> ProcessControlBlock
 
 async def measured(node: Node, name: str) -> Indicator:
     node.alignment.forget()
-    return {each.name: each for each in await node.alignment.report()}[name]
+    return {each.name: each for each in await node.alignment.report(SYSTEM)}[name]
 
 
 async def step(node: Node, process: ProcessControlBlock | None, **given: Any) -> None:
@@ -119,6 +119,14 @@ async def test_citations_resolve_in_what_steps_have_found(node: Node) -> None:
     assert (found.state, found.total, found.good) == ("missed", 3, 2)
     text = "1 of 1 citations of an answer lead to nothing"
     assert found.cases == (Case(text, lost.pid),)
+
+
+async def test_processes_are_named_to_administrators_only(node: Node) -> None:
+    lost = await send(node, "what nobody has said", "cites")
+    node.alignment.forget()
+    for caller, pid in ((SYSTEM, lost.pid), (ANN, None), (None, None), (SYSTEM, lost.pid)):
+        [evidence, *_] = await node.alignment.report(caller)
+        assert [case.pid for case in evidence.cases] == [pid]
 
 
 @pytest.mark.parametrize(
