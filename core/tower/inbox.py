@@ -8,8 +8,11 @@ whoever comes back begins with what waits then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from math import inf
+from time import monotonic
 
 from ..events.hub import Hub
 from ..identity import Caller
@@ -36,53 +39,96 @@ class InboxState:
     has_more: bool
 
 
+@dataclass(eq=False, slots=True)
+class _Questions:
+    """What the followers of one user share: the open questions as they were read last."""
+
+    followers: set[asyncio.Event] = field(default_factory=set)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    found: list[Interrupt] = field(default_factory=list)
+    stale: bool = True
+    read_at: float = -inf
+
+    def change(self) -> None:
+        """They may be others by now."""
+        self.stale = True
+        for changed in self.followers:
+            changed.set()
+
+
 class Inbox:
-    """Follows the questions of one node's users. Nothing is read while nobody follows."""
+    """Follows the questions of one node's users. Nothing is read while nobody follows, and once for
+    all followers of a user."""
 
     def __init__(self, views: Views, hub: Hub) -> None:
         self._views = views
         self._hub = hub
         self._closing = asyncio.Event()
-        self._followers: set[asyncio.Event] = set()
+        self._shared: dict[Caller, _Questions] = {}
 
     def close(self) -> None:
         """End every follower."""
         self._closing.set()
-        for changed in self._followers:
-            changed.set()
+        for shared in self._shared.values():
+            shared.change()
 
     async def follow(self, caller: Caller) -> AsyncGenerator[InboxState, None]:
         """The state now, and each that differs from the one before, until closed."""
         changed = asyncio.Event()
-        self._followers.add(changed)
-        self._hub.listen_user(caller.user_id, changed.set)
-        try:
+        with self._sharing(caller, changed) as shared:
             known: dict[str, Interrupt] | None = None
             while not self._closing.is_set():
                 changed.clear()
-                state = await self._state(caller, known or {})
+                state = await self._state(caller, shared, known or {})
                 if known is None or state.added or state.gone:
                     yield state
                 known = {each.id: each for each in state.waiting}
-                await self._pause()
                 try:
                     async with asyncio.timeout(REREAD_SECONDS):
                         await changed.wait()
                 except TimeoutError:
-                    continue
-        finally:
-            self._hub.unlisten_user(caller.user_id, changed.set)
-            self._followers.discard(changed)
+                    shared.stale |= monotonic() - shared.read_at >= REREAD_SECONDS
 
-    async def _pause(self) -> None:
+    @contextmanager
+    def _sharing(self, caller: Caller, changed: asyncio.Event) -> Iterator[_Questions]:
+        shared = self._shared.get(caller)
+        if shared is None:
+            shared = self._shared[caller] = _Questions()
+            self._hub.listen_user(caller.user_id, shared.change)
+        shared.followers.add(changed)
+        shared.stale = True  # who comes now begins with what waits now
         try:
-            async with asyncio.timeout(PAUSE_SECONDS):
+            yield shared
+        finally:
+            shared.followers.discard(changed)
+            if not shared.followers:
+                self._hub.unlisten_user(caller.user_id, shared.change)
+                del self._shared[caller]
+
+    async def _read(self, caller: Caller, shared: _Questions) -> list[Interrupt]:
+        async with shared.reading:
+            if shared.stale:
+                await self._pause(shared.read_at + PAUSE_SECONDS - monotonic())
+                shared.stale = False  # what changes from here on may be missed by this read
+                try:
+                    shared.found = await self._views.pending_interrupts(caller, first=LONGEST + 1)
+                except BaseException:
+                    shared.stale = True
+                    raise
+                shared.read_at = monotonic()
+            return shared.found
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
                 await self._closing.wait()
         except TimeoutError:
             return
 
-    async def _state(self, caller: Caller, known: dict[str, Interrupt]) -> InboxState:
-        found = await self._views.pending_interrupts(caller, first=LONGEST + 1)
+    async def _state(
+        self, caller: Caller, shared: _Questions, known: dict[str, Interrupt]
+    ) -> InboxState:
+        found = await self._read(caller, shared)
         waiting = found[:LONGEST]
         now = {each.id for each in waiting}
         left = [id for id in known if id not in now]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
 
 from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.errors import Busy
 from mission_system.core.node import Node
 from mission_system.core.tower import inbox
 from mission_system.core.tower.mission import Mission
@@ -141,12 +142,60 @@ async def test_a_hint_that_is_lost_costs_time_and_no_question(
         assert len((await following())["added"]) == 1
 
 
+async def test_followers_of_one_user_share_each_reading(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = hints = 0
+    node = client.node
+    pending = node.tower.pending_interrupts
+
+    async def counted(*given: Any, **named: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await pending(*given, **named)
+
+    def hinted() -> None:
+        nonlocal hints
+        hints += 1
+
+    async with AsyncExitStack() as stack:
+        followers = [await stack.enter_async_context(followed(client, INBOX)) for _ in range(20)]
+        for following in followers:
+            await following()
+        monkeypatch.setattr(node.tower, "pending_interrupts", counted)
+        node._hub.listen_user(client.caller.user_id, hinted)
+        await client.send("/clarify")
+        states = await asyncio.gather(*(following() for following in followers))
+        assert {len(state["added"]) for state in states} == {1}
+        assert 1 <= reads <= hints
+        node._hub.unlisten_user(client.caller.user_id, hinted)
+
+
+async def test_a_reading_that_fails_ends_its_follower_and_the_next_reads_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.send("/clarify")
+    tower = client.node.tower
+
+    async def failing(*_: Any, **__: Any) -> Any:
+        raise Busy("try later", 1.0)
+
+    async with followed(client, INBOX) as staying:
+        await staying()
+        with monkeypatch.context() as patch:
+            patch.setattr(tower, "pending_interrupts", failing)
+            with pytest.raises(Busy):
+                await anext(client.node.inbox.follow(client.caller))
+        state = await anext(client.node.inbox.follow(client.caller))
+        assert len(state.waiting) == 1
+
+
 async def test_followers_leave_nothing_behind_and_end_with_the_server(client: Client) -> None:
     node = client.node
     async with followed(client, INBOX) as following:
         await following()
-        assert len(node.inbox._followers) == len(node._hub._users) == 1
-    assert (node.inbox._followers, node._hub._users) == (set(), {})
+        assert len(node.inbox._shared) == len(node._hub._users) == 1
+    assert (node.inbox._shared, node._hub._users) == ({}, {})
     async with followed(client, INBOX) as inboxes, followed(client, METRICS, s=3600) as samples:
         await inboxes()
         await samples()
