@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..core.tools.health import HealthSummary
     from ..core.tower.process import Interrupt, ProcessControlBlock, Step
     from ..core.tower.usage import UsageTotal
-    from ..plugins.loader import PluginHost
+    from ..plugins.host import PluginHost
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

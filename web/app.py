@@ -21,7 +21,8 @@ from ..core.llm.roles import providers_in_use
 from ..core.node import Node
 from ..core.runtime import MissionRuntime, create_mission_runtime
 from ..core.settings import Settings
-from ..plugins.loader import PluginHost, load_plugins
+from ..plugins.host import PluginHost
+from ..plugins.loader import load_plugins
 from . import metrics, probes, ws
 from .auth import USER_HEADER
 from .failures import Incidents, http_error, mission_error

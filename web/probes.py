@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..core.health.checker import Check
 from ..core.health.result import ComponentHealth, ComponentStatus, OverallStatus
 from ..core.version import __version__
-from ..plugins.loader import PluginHost
+from ..plugins.host import PluginHost
 from ..plugins.report import PluginStatus
 from .guard import HARDENED
 from .state import AppState, Phase, state_of

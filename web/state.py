@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..core.tools.health import ToolHealthService
     from ..core.tools.spec import ToolRegistry
     from ..core.tower.control_tower import ControlTower
-    from ..plugins.loader import PluginHost
+    from ..plugins.host import PluginHost
 
 Phase = Literal["new", "starting", "serving", "draining", "stopped"]
 

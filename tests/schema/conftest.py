@@ -20,7 +20,8 @@ from mission_system.core.settings import Settings
 from mission_system.core.tower.mission import Mission
 from mission_system.plugins.builtin import assistant
 from mission_system.plugins.hookspecs import hookimpl
-from mission_system.plugins.loader import PluginHost, load_plugins
+from mission_system.plugins.host import PluginHost
+from mission_system.plugins.loader import load_plugins
 from mission_system.schema.build import MissionSchema, build_schema
 from mission_system.schema.context import Context
 

@@ -26,7 +26,7 @@ from mission_system.core.runtime import create_mission_runtime
 from mission_system.core.settings import Settings
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope
-from mission_system.plugins.loader import PluginHost
+from mission_system.plugins.host import PluginHost
 from mission_system.schema.build import MissionSchema
 
 from .conftest import Client, Json
