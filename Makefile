@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+BENCH ?= 3 0.5
 EXAMPLES := $(patsubst %/pyproject.toml,%,$(wildcard examples/*/pyproject.toml))
 MANIFESTS := pyproject.toml setup.py $(EXAMPLES:%=%/pyproject.toml)
 
@@ -46,10 +47,10 @@ lint: $(VENV)/.installed-test types ## The part of check that runs no test
 nightly: ## The tests at full length: more examples, longer runs
 	MISSION_TEST_PROFILE=nightly PYTEST_ADDOPTS="--timeout 3600" $(MAKE) test
 
-bench: $(VENV)/.installed-test ## Measure in short form what things cost; bench/*.py take more rounds
-	$(BIN)/python bench/tower.py 3 0.5
-	$(BIN)/python bench/graphql.py 3 0.5
-	$(BIN)/python bench/rest.py 3 0.5
+bench: $(VENV)/.installed-test ## Measure what things cost; BENCH="rounds seconds" says how long
+	$(BIN)/python bench/tower.py $(BENCH)
+	$(BIN)/python bench/graphql.py $(BENCH)
+	$(BIN)/python bench/rest.py $(BENCH)
 
 vendor-graphiql: $(VENV)/.installed-test ## Fetch GraphiQL's files again (needs npm)
 	$(BIN)/python scripts/vendor_graphiql.py

@@ -7,6 +7,7 @@ Serves on a listening socket that it inherits. JSON is Starlette's own.
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -134,8 +135,9 @@ async def broadcast(request: Request) -> Response:
     count = (await request.json())["count"]
     for seq in range(count):
         event = {"seq": seq, "type": "bench.tick", "payload": {"number": seq}, "at": CREATED}
+        text = json.dumps({"data": {"event": event}}, separators=(",", ":"))
         for follower in list(FOLLOWERS):
-            await follower.send_json({"data": {"event": event}})
+            await follower.send_text(text)
     return JSONResponse({"ok": True})
 
 
