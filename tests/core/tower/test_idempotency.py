@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from mission_system.core.capabilities import Reply
-from mission_system.core.errors import Busy, Conflict, InvalidInput
+from mission_system.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mission_system.core.identity import Caller
 from mission_system.core.tower.mission import Mission
-from mission_system.core.tower.process import ProcessState
+from mission_system.core.tower.process import ProcessControlBlock, ProcessState
 
 
 async def echo(mission: Mission) -> Reply:
@@ -66,22 +66,21 @@ async def test_equal_keys_sent_at_the_same_time_make_one_process(start_node, sen
 
 
 async def test_an_equal_key_that_is_refused_as_busy_gives_the_first_that_was_taken(
-    start_node, send
+    start_node, send, monkeypatch
 ) -> None:
-    opened = asyncio.Event()
+    node = await start_node(echo, rate_limits="1/hour")
+    first = await send(node, idempotency_key="k")
+    known = node.tower.get
 
-    async def slow(_: Mission) -> Reply:
-        await opened.wait()
-        return Reply("done")
+    async def not_yet(caller: Caller, id: str) -> ProcessControlBlock:
+        """Asked when the first was on its way; what asks later sees it."""
+        monkeypatch.setattr(node.tower, "get", known)
+        raise NotFound("process", id)
 
-    node = await start_node(slow, rate_limits="20/hour")
-    session = {"session_id": "ours", "create_session": True}
-    equal = {"idempotency_key": "k", "on_busy": "reject", "wait": None, **session}
-    done = await asyncio.gather(*(send(node, **equal) for _ in range(20)))
-    assert len({process.pid for process in done}) == 1
+    monkeypatch.setattr(node.tower, "get", not_yet)
+    assert (await send(node, idempotency_key="k")).pid == first.pid
     with pytest.raises(Busy):
-        await send(node, **{**equal, "idempotency_key": "other"})
-    opened.set()
+        await send(node, idempotency_key="other")
 
 
 async def test_a_key_with_other_work_is_a_conflict_that_says_what_differs(
