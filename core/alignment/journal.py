@@ -14,6 +14,7 @@ from ..tools.spec import ToolRegistry, ToolSpec
 from ..tower.codec import call_status
 from ..tower.interrupts import CONFIRM
 from ..tower.policy import Decision, decide
+from ..tower.process import OUT_OF_TIME
 from .indicator import MAX_CASES, Case, IndicatorSpec, Measurement
 
 STEPS = 10_000
@@ -21,14 +22,18 @@ PROCESSES = 2_000
 
 _NEWEST = "id > (SELECT COALESCE(MAX(id), 0) FROM step) - ?"
 _REPLAYED = (
-    "SELECT p.pid, p.state, p.reason, EXISTS (SELECT 1 FROM step s WHERE s.process_id = p.pid"
-    " AND s.input_changed) AS changed FROM (SELECT pid, state, reason, epoch FROM process"
-    " ORDER BY pid DESC LIMIT ?) p WHERE p.epoch > 1 ORDER BY p.pid DESC"
+    "SELECT p.pid, p.divergences, EXISTS (SELECT 1 FROM step s WHERE s.process_id = p.pid"
+    " AND s.input_changed) AS changed FROM (SELECT pid, divergences, outcome, epoch FROM process"
+    " ORDER BY pid DESC LIMIT ?) p"
+    # A cancellation raises the epoch too, and replays nothing.
+    " WHERE p.epoch > CASE WHEN p.outcome = 'cancelled' THEN 2 ELSE 1 END ORDER BY p.pid DESC"
 )
 _INCOMPLETE = (
     "SELECT s.name, s.kind, s.status, s.error, s.process_id FROM step s"  # noqa: S608
     " LEFT JOIN process p ON p.pid = s.process_id"
-    f" WHERE s.{_NEWEST} AND ((s.status = 'started' AND p.state IN ('terminated', 'zombie'))"
+    f" WHERE s.{_NEWEST} AND ((s.status = 'started' AND p.state IN ('terminated', 'zombie')"
+    # What a user or the time limit has cut short has no outcome, and the process says why.
+    " AND p.outcome <> 'cancelled' AND COALESCE(p.reason, '') <> ?)"
     " OR (s.status = 'failed' AND s.error IS NULL)) ORDER BY s.id DESC"
 )
 
@@ -64,8 +69,9 @@ class JournalIndicators:
             IndicatorSpec(
                 name="observability",
                 title="Observability",
-                definition=f"Of the newest {STEPS:,} steps, without those under way: the share"
-                " whose outcome is on record, and whose failure is explained.",
+                definition=f"Of the newest {STEPS:,} steps, without those under way or ended with"
+                " their process: the share whose outcome is on record, and whose failure is"
+                " explained.",
                 threshold=0.99,
                 measure=observability,
             ),
@@ -105,10 +111,10 @@ class JournalIndicators:
             "SELECT s.key, s.name, s.status, s.error, s.process_id, p.user_id, p.capability,"  # noqa: S608
             " p.version, EXISTS (SELECT 1 FROM step c WHERE c.process_id = s.process_id"
             " AND c.kind = 'interrupt' AND c.status = 'completed'"
-            " AND SUBSTR(c.key, 1, LENGTH(s.key) + ?) = s.key || ?) AS confirmed"
+            " AND c.key = s.key || ? || s.digest AND c.output = ?) AS confirmed"
             " FROM step s LEFT JOIN process p ON p.pid = s.process_id"
             f" WHERE s.{_NEWEST} AND s.kind = 'tool' AND s.name IN ({names}) ORDER BY s.id DESC",
-            (len(CONFIRM), CONFIRM, STEPS, *risky),
+            (CONFIRM, '"yes"', STEPS, *risky),
         )
         called = [row for row in rows if call_status(row["error"], row["status"]) not in UNCOUNTED]
         cases = [
@@ -145,7 +151,7 @@ async def deterministic_spine(persistence: Persistence) -> Measurement:
     rows = await persistence.fetch_all(_REPLAYED, (PROCESSES,))
     cases: list[Case] = []
     for row in rows:
-        if row["state"] == "blocked" and row["reason"] == "diverged":
+        if row["divergences"]:
             cases.append(Case("a replay asked for another step than the journal has", row["pid"]))
         elif row["changed"]:
             cases.append(Case("a replay asked for a step with another input", row["pid"]))
@@ -153,7 +159,7 @@ async def deterministic_spine(persistence: Persistence) -> Measurement:
 
 
 async def observability(persistence: Persistence) -> Measurement:
-    rows = await persistence.fetch_all(_INCOMPLETE, (STEPS,))
+    rows = await persistence.fetch_all(_INCOMPLETE, (STEPS, OUT_OF_TIME))
     ended = await _count(persistence, "status <> 'started'")
     lost = sum(1 for row in rows if row["status"] == "started")
     cases = [

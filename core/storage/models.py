@@ -89,6 +89,7 @@ class Process(Model):
     elapsed = fields.BigIntField(default=0)  # microseconds of running
     restarts = fields.IntField(default=0)  # since its last new step
     restarted_at = fields.IntField(default=0)  # finished steps at the last restart
+    divergences = fields.IntField(default=0)  # replays that asked for other steps
     first_seq = fields.BigIntField()  # of its `process.created` event
     created_at = fields.BigIntField()
     started_at = fields.BigIntField(null=True)

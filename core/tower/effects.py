@@ -39,7 +39,7 @@ from .codec import (
 from .interrupts import IN_DOUBT, Question
 from .journal import Journal, Record, mark_input_changed, store_record
 from .ledger import Ledger, Owner, Write
-from .process import InterruptKind, ProcessControlBlock
+from .process import DIVERGED, InterruptKind, ProcessControlBlock
 from .questions import Questions
 from .resources import Exhausted, Meter
 from .suspension import Blocked, Suspended
@@ -285,7 +285,7 @@ class Run:
         except NotEncodable as error:
             text = f"at step {record.key} the journal has {record.kind} '{record.name}', but"
             text += f" {error.message}; bring back the version that the process started with"
-            raise branch.suspend(Blocked("diverged", text)) from None
+            raise branch.suspend(Blocked(DIVERGED, text)) from None
 
     def snapshot(self, kind: str, name: str, read: Callable[[], Any], form: Any = None) -> Any:
         """What the process has first read under this name, or what `read` gives now where that has

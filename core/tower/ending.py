@@ -20,7 +20,7 @@ from .children import (
 )
 from .effects import Run
 from .ledger import Ledger
-from .process import CHILD, SLEEPING, Outcome, ProcessControlBlock, ProcessState
+from .process import CHILD, DIVERGED, SLEEPING, Outcome, ProcessControlBlock, ProcessState
 from .questions import Questions
 from .store import close_interrupts, moved, open_ids, open_questions, save_state, stuck_below
 
@@ -99,6 +99,11 @@ class Ending:
             await self._set_alarm(tx, self._run, state)
             found = await open_questions(tx, [self._before.pid])
             changes["interrupts"] = found.get(self._before.pid, ())
+        elif why == DIVERGED:  # kept: somebody brings the version back, or ends the process
+            await tx.execute(
+                "UPDATE process SET divergences = divergences + 1 WHERE pid = ? AND epoch = ?",
+                (self._before.pid, self._before.epoch),
+            )
         elif state is ProcessState.TERMINATED:
             changes |= {"outcome": self._outcome, "completed_at": to_datetime(at)}
             again = self._before.epoch > 1

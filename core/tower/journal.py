@@ -14,6 +14,7 @@ from ..storage.persistence import Persistence, Row, Transaction
 from ..tools.calls import add_call
 from ..tools.spec import ToolResult
 from .codec import call_status, encode_error
+from .process import DIVERGED
 from .suspension import Blocked
 
 LARGE = 64 * 1024  # characters; above it an output lies in its own table
@@ -59,7 +60,7 @@ class Journal:
         record = self._records.get(key)
         if record is not None and (record.kind, record.name) != (kind, name):
             raise Blocked(
-                "diverged",
+                DIVERGED,
                 f"at step {key} the journal has {record.kind} '{record.name}', but the"
                 f" orchestrator now asks for {kind} '{name}'; bring back the version that the"
                 " process started with, then resume it",
@@ -112,7 +113,8 @@ async def store_record(tx: Transaction, pid: str | None, record: Record) -> None
         "INSERT INTO step (process_id, key, kind, name, digest, status, attempt, output, error,"
         " large, size, created_at, duration, tokens_in, tokens_out, model, cost, input_changed)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (process_id, key) DO UPDATE SET status = excluded.status,"
+        " ON CONFLICT (process_id, key) DO UPDATE SET digest = excluded.digest,"
+        " status = excluded.status,"
         " attempt = excluded.attempt, output = excluded.output, error = excluded.error,"
         " large = excluded.large, size = excluded.size, duration = excluded.duration,"
         " tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,"

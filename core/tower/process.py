@@ -51,7 +51,14 @@ SLEEPING = "sleeping"
 CRASHED = "crashed_repeatedly"
 """Reason of a process that servers have died under: it is tried again on demand only."""
 
-RETRIABLE = ("missing_capability", "diverged")
+OUT_OF_TIME = "timeout_exceeded"
+"""Reason of a process that its limit of running time has ended."""
+
+DIVERGED = "diverged"
+"""Reason of a process that is blocked because a replay asked for another step than its journal
+has."""
+
+RETRIABLE = ("missing_capability", DIVERGED)
 """Reasons of a blocked process that another version of a capability can mend."""
 
 

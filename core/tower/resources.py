@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import QuotaExceeded
 from ..events.event import NewEvent
-from .process import Quota, Usage
+from .process import OUT_OF_TIME, Quota, Usage
 from .usage import Account
 
 WARN_AT = 0.8
@@ -98,7 +98,7 @@ class Meter:
     def out_of_time(self, elapsed: float) -> Exhausted:
         """The time limit has passed; what to end the process with."""
         limit = self.quota.timeout_seconds
-        return self._exhausted("seconds", round(elapsed, 3), limit, "timeout_exceeded")
+        return self._exhausted("seconds", round(elapsed, 3), limit, OUT_OF_TIME)
 
     def _exhausted(self, resource: str, used: float, limit: float, reason: str) -> Exhausted:
         what = _COUNTED.get(resource, resource.replace("_", " "))

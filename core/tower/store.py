@@ -282,9 +282,9 @@ async def insert_process(
         "INSERT INTO process (pid, session_id, user_id, request_id, parent_pid, parent_key, depth,"
         " capability, version, state, priority, epoch, message, input, quota, message_id,"
         " llm_calls, tool_calls, agent_hops, iterations, steps, tokens_in, tokens_out, cost,"
-        " elapsed, restarts, restarted_at, first_seq, created_at, started_at)"
+        " elapsed, restarts, restarted_at, divergences, first_seq, created_at, started_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,"
-        " (SELECT last_seq + 1 FROM stream WHERE id = ?), ?, ?)",
+        " 0, (SELECT last_seq + 1 FROM stream WHERE id = ?), ?, ?)",
         (
             process.pid,
             stream,

@@ -133,6 +133,7 @@ class Migration(migrations.Migration):
                 ("elapsed", fields.BigIntField(default=0)),
                 ("restarts", fields.IntField(default=0)),
                 ("restarted_at", fields.IntField(default=0)),
+                ("divergences", fields.IntField(default=0)),
                 ("first_seq", fields.BigIntField()),
                 ("created_at", fields.BigIntField()),
                 ("started_at", fields.BigIntField(null=True)),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
+from mission_system.core.alignment import evidence
 from mission_system.core.alignment import indicator as subject
 from mission_system.core.alignment.evidence import resolves
 from mission_system.core.alignment.indicator import (
@@ -17,16 +19,17 @@ from mission_system.core.alignment.indicator import (
     Measurement,
 )
 from mission_system.core.capabilities import OrchestratorSpec, Reply
-from mission_system.core.clock import now
+from mission_system.core.clock import SECOND, now
 from mission_system.core.errors import Unavailable
 from mission_system.core.identity import SYSTEM, Caller
 from mission_system.core.node import Node
 from mission_system.core.retry import Retry
-from mission_system.core.storage.persistence import Transaction
 from mission_system.core.tools.decorator import tool
+from mission_system.core.tower.interrupts import CONFIRM
 from mission_system.core.tower.journal import Record, store_record
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, ProcessControlBlock, ProcessState
+from mission_system.core.tower.retention import ProcessRetention
 
 ANN = Caller("ann")
 
@@ -51,7 +54,8 @@ def flaky() -> str:
 
 async def cites(mission: Mission) -> Reply:
     await mission.tools.search(query="bees")
-    return Reply("see", {"citations": [{"text": mission.message}]})
+    text = mission.message
+    return Reply("see", {"citations": [orjson.loads(text) if text[0] == "{" else {"text": text}]})
 
 
 async def saves(mission: Mission) -> str:
@@ -149,6 +153,47 @@ def test_a_citation_names_a_step_or_quotes_one(citation: object, holds: bool) ->
     assert resolves(citation, {"0": '["bees", "https://bees"]'}) is holds
 
 
+async def test_answers_outlive_their_evidence_without_a_case(node: Node) -> None:
+    await send(node, "naïve — text", "cites")
+    assert (await measured(node, "evidence_chain")).total == 1
+    await ProcessRetention(node.database).forget(now() + SECOND, keep=0)
+    assert await node.database.fetch_one("SELECT 1 FROM step") is None
+    found = await measured(node, "evidence_chain")
+    assert (found.state, found.total) == ("unknown", 0)
+
+
+async def test_a_step_is_named_however_large_and_late_it_is(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "STEPS", 2)
+    monkeypatch.setattr(evidence, "BIGGEST", 100)
+    large = await send(node, '{"step": "0"}', "cites")
+    late = await send(node, '{"step": "9"}', "cites")
+    lost = await send(node, '{"step": "10"}', "cites")
+    strange = await send(node, r'{"step": "\u0000"}', "cites")
+    for process in (large, late, lost, strange):
+        await step(node, process, key="1.0", output='"' + "a" * 100 + '"')
+        await step(node, process, key="1.1")
+        await step(node, process, key="9")
+    found = await measured(node, "evidence_chain")
+    assert (found.total, found.good) == (4, 2)
+    assert {case.pid for case in found.cases} == {lost.pid, strange.pid}
+
+
+@pytest.mark.parametrize("bound", ["STEPS", "BIGGEST"])
+async def test_a_quotation_of_what_is_not_read_is_not_judged(
+    node: Node, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    said = await send(node, "what nobody has said", "cites")
+    await step(node, said, key="1.0", output=None)
+    assert (await measured(node, "evidence_chain")).state == "missed"
+    await step(node, said, key="9", output='"what nobody has said"')
+    assert (await measured(node, "evidence_chain")).state == "met"
+    monkeypatch.setattr(evidence, bound, 1)
+    found = await measured(node, "evidence_chain")
+    assert (found.state, found.total) == ("unknown", 0)
+
+
 async def test_retries_within_their_policy_are_bounded(node: Node) -> None:
     process = await send(node, "hi", "tries")
     assert (await measured(node, "bounded_retry")).state == "met"
@@ -163,25 +208,49 @@ async def test_retries_within_their_policy_are_bounded(node: Node) -> None:
     assert (await measured(node, "bounded_retry")).state == "met"
 
 
-async def test_replays_that_diverge_are_told(node: Node) -> None:
+async def test_replays_that_ask_with_another_input_are_told(node: Node) -> None:
     asked = await send(node, "hi", "saves")
     assert asked.pending is not None
     await node.tower.resume_request(ANN, asked.pending.id, "yes", wait=20)
     found = await measured(node, "deterministic_spine")
     assert (found.state, found.total) == ("met", 1)
-    other = await send(node, "hi", "saves")
-
-    async def diverge(tx: Transaction) -> None:
-        await tx.execute("UPDATE step SET input_changed = ?", (True,))
-        await tx.execute(
-            "UPDATE process SET state = 'blocked', reason = 'diverged', epoch = 2 WHERE pid = ?",
-            (other.pid,),
-        )
-
-    await node.database.write(diverge)
+    await node.database.write(lambda tx: tx.execute("UPDATE step SET input_changed = ?", (True,)))
     found = await measured(node, "deterministic_spine")
-    assert (found.total, found.good) == (2, 0)
-    assert {case.pid for case in found.cases} == {asked.pid, other.pid}
+    assert (found.total, found.good) == (1, 0)
+    assert found.cases[0].pid == asked.pid
+
+
+@pytest.mark.parametrize("act", ["resume", "cancel"])
+async def test_a_divergence_is_remembered_whatever_is_done_about_it(
+    start_node: Any, act: str
+) -> None:
+    name = "old"
+
+    async def work(mission: Mission) -> str:
+        await mission.step(name, asyncio.sleep, 0)
+        return await mission.clarify("go on?")
+
+    node: Node = await start_node(work)
+    asked = await send(node, "hi", "work")
+    assert asked.pending is not None
+    name = "new"
+    await node.tower.resume_request(ANN, asked.pending.id, "go", wait=20)
+    assert (await measured(node, "deterministic_spine")).good == 0
+    name = "old"
+    if act == "resume":
+        await node.tower.resume_process(ANN, asked.pid)
+        assert (await node.tower.wait(ANN, asked.pid, 20)).reply == "go"
+    else:
+        await node.tower.cancel_request(ANN, asked.pid)
+    found = await measured(node, "deterministic_spine")
+    assert (found.total, found.good) == (1, 0)
+    assert found.cases[0].pid == asked.pid
+
+
+async def test_a_process_that_is_cancelled_in_its_first_run_was_not_replayed(node: Node) -> None:
+    asked = await send(node, "hi", "saves")
+    await node.tower.cancel_request(ANN, asked.pid)
+    assert (await measured(node, "deterministic_spine")).total == 0
 
 
 async def test_steps_without_an_outcome_or_a_reason_are_told(node: Node) -> None:
@@ -201,6 +270,42 @@ async def test_steps_without_an_outcome_or_a_reason_are_told(node: Node) -> None
     assert found.total - found.good == 2
 
 
+@pytest.mark.parametrize("how", ["cancelled", "out of time"])
+async def test_what_was_cut_short_on_purpose_is_no_case(start_node: Any, how: str) -> None:
+    called, tidied = asyncio.Event(), asyncio.Event()
+
+    @tool(risk="write")
+    async def save() -> str:
+        """Save."""
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tidied.set()
+        raise AssertionError("unreachable")
+
+    async def work(mission: Mission) -> str:
+        return str(await mission.tools.save())
+
+    capability = OrchestratorSpec("work", work, tool_policy={"save": "allow"})
+    hurry = {"timeout_seconds": 0.3, "soft_timeout_seconds": 0.2} if how == "out of time" else {}
+    node: Node = await start_node(capability, tools=[save], quota=hurry)
+    sent = await node.tower.submit_request(Envelope(caller=ANN, message="hi", capability="work"))
+    assert sent.process is not None
+    await called.wait()
+    if how == "cancelled":
+        await node.tower.cancel_request(ANN, sent.process.pid)
+    ended = await node.tower.wait(ANN, sent.process.pid, 20)
+    await tidied.wait()
+    assert ended.state is ProcessState.TERMINATED
+    row = await node.database.fetch_one("SELECT status FROM step WHERE name = 'save'")
+    assert row is not None
+    assert row["status"] == "started"
+    found = await measured(node, "observability")
+    assert found.cases == ()
+    assert found.good == found.total
+
+
 async def test_risky_calls_were_confirmed_or_allowed(node: Node) -> None:
     asked = await send(node, "hi", "saves")
     assert (await measured(node, "human_oversight")).state == "unknown"
@@ -216,6 +321,36 @@ async def test_risky_calls_were_confirmed_or_allowed(node: Node) -> None:
     assert (found.state, found.total, found.good) == ("missed", 4, 2)
     assert found.cases[0].text == "'save' ran, and nobody was asked"
     assert {case.pid for case in found.cases} == {unasked.pid, None}
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+async def test_a_call_is_confirmed_by_a_yes_to_that_very_call(node: Node, answer: str) -> None:
+    asked = await send(node, "hi", "saves")
+    assert asked.pending is not None
+    await node.tower.resume_request(ANN, asked.pending.id, answer, wait=20)
+    assert (await measured(node, "human_oversight")).state == (
+        "met" if answer == "yes" else "unknown"
+    )
+
+    # The call as a server would make it that does not look at the answer, or at what was shown.
+    row = await node.database.fetch_one("SELECT key FROM step WHERE kind = 'interrupt'")
+    assert row is not None
+    asked_at, _, digest = row["key"].partition(CONFIRM)
+    await node.database.write(lambda tx: tx.execute("DELETE FROM step WHERE kind = 'tool'"))
+    shown = digest if answer == "no" else "another"
+    await step(node, asked, key=asked_at, name="save", digest=shown)
+    found = await measured(node, "human_oversight")
+    assert (found.state, found.total, found.good) == ("missed", 1, 0)
+    assert found.cases == (Case("'save' ran, and nobody was asked", asked.pid),)
+
+
+async def test_a_step_is_kept_with_the_input_of_its_last_attempt(node: Node) -> None:
+    asked = await send(node, "hi", "saves")
+    await step(node, asked, key="0", name="save", digest="first", status="started")
+    await step(node, asked, key="0", name="save", digest="second", attempt=2)
+    row = await node.database.fetch_one("SELECT digest FROM step WHERE kind = 'tool'")
+    assert row is not None
+    assert row["digest"] == "second"  # which the yes to it is found by
 
 
 @pytest.mark.parametrize(
