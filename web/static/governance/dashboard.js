@@ -3,11 +3,19 @@
 
 const SECONDS = Number(document.body.dataset.seconds);
 const live = document.getElementById("live");
+const LASTED = 60_000; // ms; a connection that lasted so long was well
 let waiting = null;
 let tries = 0;
+let isLive = false;
+let isStale = false;
+let isLoading = false;
 
-function say(text, isLive) {
+function say(text) {
   if (live.textContent !== text) live.textContent = text;
+}
+
+function sayHow() {
+  say(isLive ? "Live" : `Looks again every ${SECONDS} seconds`);
   live.classList.toggle("live", isLive);
 }
 
@@ -26,41 +34,63 @@ function merge(old, fresh) {
   was.slice(is.length).forEach((child) => child.remove());
 }
 
-async function refresh() {
-  clearTimeout(waiting);
-  waiting = setTimeout(refresh, SECONDS * 1000);
-  if (document.hidden) return;
+async function load() {
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
+    const signal = AbortSignal.timeout(30_000);
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store", signal });
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     merge(document.getElementById("dashboard"), page.getElementById("dashboard"));
+    sayHow();
   } catch {
-    say("The server does not answer; trying again", false);
+    say("The server does not answer; trying again");
   }
 }
 
+// One load at a time, so that none overtakes another; whatever happens during one is seen by the next.
+async function refresh() {
+  isStale = true;
+  if (isLoading) return;
+  isLoading = true;
+  clearTimeout(waiting);
+  while (isStale && !document.hidden) {
+    isStale = false;
+    await load();
+  }
+  waiting = setTimeout(refresh, SECONDS * 1000);
+  isLoading = false;
+}
+
+// Only administrators are told of changes: for others there is nothing to connect to again.
 function follow() {
+  const began = performance.now();
   const url = new URL("/graphql", location.href);
   url.protocol = url.protocol.replace("http", "ws");
   const socket = new WebSocket(url, "graphql-transport-ws");
   const send = (message) => socket.send(JSON.stringify(message));
+  const ask = (id, query) => send({ id, type: "subscribe", payload: { query } });
+  let role = null;
   socket.onopen = () => send({ type: "connection_init" });
   socket.onmessage = ({ data }) => {
-    const { type } = JSON.parse(data);
+    const { id, type, payload } = JSON.parse(data);
     if (type === "ping") send({ type: "pong" });
-    if (type === "connection_ack") {
-      send({ id: "1", type: "subscribe", payload: { query: "subscription { systemEvents { type } }" } });
-      tries = 0;
-      say("Live", true);
+    if (type === "connection_ack") ask("role", "{ viewer { role } }");
+    if (type === "error" || (type === "next" && payload.errors)) socket.close();
+    else if (type === "next" && id === "role") {
+      role = payload.data.viewer.role;
+      if (role !== "ADMIN") return socket.close();
+      ask("changes", "subscription { systemEvents { type } }");
+      isLive = true;
+      sayHow();
       refresh();
-    }
-    if (type === "next") refresh();
-    if (type === "error") socket.close();
+    } else if (type === "next") refresh();
+    else if (type === "complete" && id === "changes") socket.close();
   };
   socket.onclose = () => {
-    say(`Looks again every ${SECONDS} seconds`, false);
-    tries += 1;
+    isLive = false;
+    sayHow();
+    if (role !== null && role !== "ADMIN") return;
+    tries = performance.now() - began < LASTED ? tries + 1 : 1;
     setTimeout(follow, Math.min(60, 2 ** tries) * 1000);
   };
 }
