@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from databases import ChosenDatabases
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, async_playwright
 
 from mission_system import Mission, OrchestratorSpec, ToolFailed, ToolSpec, hookimpl, tool
 from mission_system.core.clock import SECOND, now
@@ -20,6 +22,7 @@ from mission_system.core.runtime import MissionRuntime
 from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Transaction
 from mission_system.core.tower.journal import Record, store_record
+from mission_system.web.rest import dashboard
 from mission_system.web.serve import serving
 
 SECONDS = 60.0
@@ -124,6 +127,44 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await browser.close()
 
 
+@pytest.fixture
+def looks_every(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """How often a page looks again, in seconds, by itself."""
+
+    def looks_every(seconds: int) -> None:
+        head = dashboard._HEAD.replace('data-seconds="15"', f'data-seconds="{seconds}"')
+        assert f'"{seconds}"' in head
+        monkeypatch.setattr(dashboard, "_HEAD", head)
+
+    return looks_every
+
+
+@dataclass
+class Told:
+    """The server's end of the page's sockets, as a test plays it."""
+
+    role: str
+    answer: dict[str, Any] | None = None  # to the subscription
+    sockets: list[WebSocketRoute] = field(default_factory=list)
+
+    def connect(self, socket: WebSocketRoute) -> None:
+        self.sockets.append(socket)
+        socket.on_message(lambda text: self._answer(socket, json.loads(text)))
+
+    def _answer(self, socket: WebSocketRoute, message: dict[str, Any]) -> None:
+        if message["type"] == "connection_init":
+            socket.send('{"type": "connection_ack"}')
+        elif message["id"] == "role":
+            data = {"viewer": {"role": self.role}}
+            self.say(socket, {"id": "role", "type": "next", "payload": {"data": data}})
+            self.say(socket, {"id": "role", "type": "complete"})
+        elif self.answer is not None:
+            self.say(socket, {"id": message["id"], **self.answer})
+
+    def say(self, socket: WebSocketRoute, message: dict[str, Any]) -> None:
+        socket.send(json.dumps(message))
+
+
 @asynccontextmanager
 async def site(folder: Path, post: Post) -> AsyncIterator[Site]:
     settings = Settings(data=folder, port=0, shutdown_seconds=0, breaker_cooldown_seconds=3600)
@@ -132,22 +173,40 @@ async def site(folder: Path, post: Post) -> AsyncIterator[Site]:
 
 
 @asynccontextmanager
-async def opened(browser: Browser, url: str, **options: Any) -> AsyncIterator[Page]:
-    """The page, which must complain of nothing and ask no other host for anything."""
+async def opened(
+    browser: Browser, url: str, told: Told | None = None, **options: Any
+) -> AsyncIterator[Page]:
+    """The page, which must complain of nothing and ask no other host for anything. With `told`, a
+    test is the other end of its sockets, and moves its clock."""
     complaints: list[str] = []
     async with await browser.new_page(**options) as page:
         page.set_default_timeout(SECONDS * 1000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        if told is not None:
+            await page.route_web_socket("**/graphql", told.connect)
+            await page.clock.install()
         await page.goto(url)
         yield page
     assert complaints == []
 
 
+async def holds(page: Page, condition: str) -> None:
+    """Wait until it does; the page's policy keeps Playwright's own way out."""
+    async with asyncio.timeout(SECONDS):
+        while not await page.evaluate(condition):
+            await asyncio.sleep(0.01)
+
+
 async def test_a_failing_tool_is_seen_live_released_and_remembered(
-    tmp_path: Path, post: Post, browser: Browser, databases: ChosenDatabases
+    tmp_path: Path,
+    post: Post,
+    browser: Browser,
+    databases: ChosenDatabases,
+    looks_every: Callable[[int], None],
 ) -> None:
+    looks_every(3600)  # so what is seen was told
     async with site(tmp_path, post) as server, opened(browser, server.dashboard) as page:
         await page.wait_for_selector("#live.live >> text=Live")
         assert "every breaker is closed" in await page.inner_text(
@@ -172,6 +231,76 @@ async def test_a_failing_tool_is_seen_live_released_and_remembered(
         await page.wait_for_selector("text=every breaker is closed")
         assert await server.post(1) == "sent, offered: True"
         assert await page.title() == "Governance Dashboard"
+
+
+async def test_what_nobody_tells_is_seen_at_the_next_look(
+    tmp_path: Path, post: Post, browser: Browser, looks_every: Callable[[int], None]
+) -> None:
+    looks_every(1)
+    async with site(tmp_path, post) as server, await browser.new_page() as page:
+        await page.route_web_socket("**/graphql", lambda socket: socket.close())
+        await page.goto(server.dashboard)
+        await page.wait_for_selector("#live >> text=Looks again every 1 seconds")
+        assert await server.post(5) == "error, offered: True"
+        await page.wait_for_selector("[aria-labelledby=breakers] .badge >> text=open")
+
+
+async def test_who_is_no_administrator_is_told_once_that_nothing_is_live(
+    tmp_path: Path, post: Post, browser: Browser
+) -> None:
+    told = Told("USER")
+    async with site(tmp_path, post) as server, opened(browser, server.dashboard, told) as page:
+        await page.wait_for_selector("#live:not(.live) >> text=Looks again every 15 seconds")
+        await page.clock.run_for(300_000)
+        assert len(told.sockets) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"type": "next", "payload": {"data": None, "errors": [{"message": "no"}]}},
+        {"type": "error", "payload": [{"message": "no"}]},
+        {"type": "complete"},
+    ],
+)
+async def test_a_subscription_that_ends_is_asked_for_again_after_longer_and_longer(
+    tmp_path: Path, post: Post, browser: Browser, answer: dict[str, Any]
+) -> None:
+    told = Told("ADMIN", answer)
+    async with site(tmp_path, post) as server, opened(browser, server.dashboard, told) as page:
+        for seconds in (2, 4, 8):
+            connected = len(told.sockets)
+            await page.wait_for_selector("#live:not(.live) >> text=Looks again every 15 seconds")
+            await page.clock.run_for((seconds - 1) * 1000)
+            assert len(told.sockets) == connected
+            await page.clock.run_for(1000)
+            async with asyncio.timeout(SECONDS):
+                while len(told.sockets) == connected:
+                    await asyncio.sleep(0.01)
+
+
+async def test_changes_during_a_load_are_seen_by_one_more(
+    tmp_path: Path, post: Post, browser: Browser
+) -> None:
+    told, loads, free = Told("ADMIN"), 0, asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        nonlocal loads
+        loads += 1
+        await free.wait()
+        await route.continue_()
+
+    async with site(tmp_path, post) as server, opened(browser, server.dashboard, told) as page:
+        await page.wait_for_selector("#live.live")
+        await page.route(server.dashboard, hold)
+        change = {"id": "changes", "type": "next", "payload": {"data": {}}}
+        for _ in range(5):
+            told.say(told.sockets[0], change)
+        await holds(page, "isLoading && isStale")
+        assert loads == 1
+        free.set()
+        await holds(page, "!isLoading && !isStale")
+        assert loads == 2
 
 
 async def test_markup_in_names_is_shown_as_text(
