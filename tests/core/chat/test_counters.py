@@ -57,7 +57,11 @@ async def act(node: Node, action: Act) -> None:
             await say()
         case "say together":
             deletes = chat.delete_message(ANN, message)
-            await asyncio.gather(say(), deletes, chat.delete_message(ANN, message, soft=False))
+            removes = chat.delete_message(ANN, message, soft=False)
+            # To the end of all three: what went on by itself would be compared half done.
+            done = await asyncio.gather(say(), deletes, removes, return_exceptions=True)
+            if failed := [each for each in done if isinstance(each, BaseException)]:
+                raise failed[0]
         case "rename":
             await chat.update_session(ANN, session, title="T")
         case "edit":
