@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,6 +33,7 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+ORIGIN = re.compile(r"https?://[^/?#@\s*]+/?", re.IGNORECASE)
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several names; in the environment, with commas between them."""
 
@@ -264,6 +266,17 @@ class Settings(BaseSettings):
         if url is not None and not url.get_secret_value().startswith(("postgres:", "postgresql:")):
             raise ValueError("must start with postgres:// or postgresql://")
         return url
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"'{origin[:100]}' is no origin; write a scheme and a host, and no path:"
+                    " https://app.example.com"
+                )
+        return tuple(origin.lower().removesuffix("/") for origin in origins)
 
     @model_validator(mode="after")
     def _goes_after_it_is_deprecated(self) -> Settings:

@@ -36,6 +36,9 @@ def test_variables_of_plugins_are_left_alone(monkeypatch: pytest.MonkeyPatch) ->
         ("QUOTA__MAX_LLM_CALL", "1"),
         ("QUOTA__MAX_STEPS", "1000000001"),  # no `Int` of GraphQL any more, once extended
         ("QUOTA__TIMEOUT_SECONDS", "1e300"),
+        ("ALLOWED_ORIGINS", "app.example.com"),
+        ("ALLOWED_ORIGINS", "https://app.example.com/page"),
+        ("ALLOWED_ORIGINS", "https://a.example, *"),
     ],
 )
 def test_bad_value_is_refused_by_name(
@@ -47,3 +50,8 @@ def test_bad_value_is_refused_by_name(
     assert ".".join(str(part) for part in error.value.errors()[0]["loc"]) == name.lower().replace(
         "__", "."
     )
+
+
+def test_origins_are_compared_as_browsers_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISSION_ALLOWED_ORIGINS", "https://App.example.com/, http://b.example:81")
+    assert Settings().allowed_origins == ("https://app.example.com", "http://b.example:81")

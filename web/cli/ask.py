@@ -85,10 +85,10 @@ async def _list(client: Client, terminal: Terminal, options: list[str]) -> int:
 
 
 async def _answer(client: Client, conversation: Conversation, id: str, text: str) -> int:
-    from .questions import own_id, send_answer
+    from .questions import meant, own_id, send_answer
 
     interrupt_id = await own_id(client, id)
-    pid = await send_answer(client, interrupt_id, text)
+    pid = await send_answer(client, interrupt_id, await meant(client, interrupt_id, text))
     return await conversation.follow(pid, answered=interrupt_id)
 
 

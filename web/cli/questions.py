@@ -73,7 +73,7 @@ class Question:
         while True:
             typed = await terminal.read_line(prompt)
             if typed is None or typed.strip():
-                return None if typed is None else self._chosen(typed.strip())
+                return None if typed is None else self.chosen(typed.strip())
 
     async def _ask_yes_or_no(self, terminal: Terminal) -> str | None:
         while True:
@@ -81,7 +81,8 @@ class Question:
             if typed is None or typed.strip().lower() in YES + NO:
                 return typed
 
-    def _chosen(self, typed: str) -> str:
+    def chosen(self, typed: str) -> str:
+        """The option of that number; what is typed where it is no number of one."""
         if typed.isdecimal() and 1 <= int(typed) <= len(self.options):
             return self.options[int(typed) - 1]
         return typed
@@ -106,6 +107,15 @@ async def own_id(client: Client, id: str) -> str:
     except Refused:  # no global id: answering will tell whether it is any
         return id
     return str(found["interruptId"]) if found else id
+
+
+async def meant(client: Client, interrupt_id: str, typed: str) -> str:
+    """The answer to an open question, whose options `questions` shows with numbers."""
+    if typed.isdecimal():
+        async for question in open_questions(client):
+            if question.id == interrupt_id:
+                return question.chosen(typed)
+    return typed
 
 
 async def send_answer(client: Client, interrupt_id: str, answer: str) -> str:

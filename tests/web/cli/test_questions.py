@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from mission_system.web.cli.client import Client
 from mission_system.web.cli.documents import QUESTIONS
-from mission_system.web.cli.questions import Question, open_questions
+from mission_system.web.cli.questions import Question, meant, open_questions
 
 Json = dict[str, Any]
 
@@ -45,3 +47,17 @@ async def test_all_pages_of_open_questions_are_read() -> None:
 
 async def test_there_may_be_no_question() -> None:
     assert [question async for question in open_questions(Pages(0))] == []
+
+
+@pytest.mark.parametrize(
+    ("id", "typed", "answer"),
+    [
+        ("i1", "2", "reject"),
+        ("i1", "3", "3"),  # no option has this number
+        ("i1", "0", "0"),
+        ("i1", "approve", "approve"),
+        ("i7", "2", "2"),  # of another user, or answered: the server will say so
+    ],
+)
+async def test_an_answer_may_be_the_number_of_an_option(id: str, typed: str, answer: str) -> None:
+    assert await meant(Pages(3), id, typed) == answer
