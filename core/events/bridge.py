@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +123,11 @@ _ORCHESTRATOR: dict[str, Callable[[Event], tuple[str, Payload]]] = {
 }
 
 
+def spelled_out(question: str, options: Sequence[str]) -> str:
+    """A question with what it suggests: former clients are shown a text, and no options."""
+    return "\n".join([question, *(f"- {option}" for option in options)])
+
+
 def _question(payload: Payload, request: Request) -> tuple[str, Payload]:
     kind, question, request_id = payload["kind"], payload["question"], request.request_id
     if kind == "confirmation":
@@ -136,6 +141,7 @@ def _question(payload: Payload, request: Request) -> tuple[str, Payload]:
             "usage": limit.get("used"),
             "quota": limit.get("limit"),
         }
+    question = spelled_out(question, payload["options"])
     shown = {"clarification_question": question, "thread_id": request.pid}  # as HTTP answers it
     return "orchestrator.clarification", {"request_id": request_id, **shown}
 

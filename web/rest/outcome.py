@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...core.events.bridge import spelled_out
 from ...core.tower.process import (
     Interrupt,
     InterruptKind,
@@ -29,7 +30,7 @@ def message_outcome(process: ProcessControlBlock) -> MessageSendResponse:
         made.confirmation_id = question.id
     elif question := asked(process, InterruptKind.CLARIFICATION):
         made.clarification_needed = True
-        made.clarification_question = question.question
+        made.clarification_question = spelled_out(question.question, question.options)
         made.thread_id = process.pid
     return made
 
@@ -47,7 +48,7 @@ def request_outcome(process: ProcessControlBlock) -> SubmitRequestResponse:
     elif question := asked(process, InterruptKind.CLARIFICATION):
         made.status = "clarification_needed"
         made.clarification_needed = True
-        made.clarification_question = question.question
+        made.clarification_question = spelled_out(question.question, question.options)
         made.thread_id = process.pid
     return made
 

@@ -174,3 +174,11 @@ def test_spawned_process_is_only_heard_where_it_asks() -> None:
 
 def test_event_of_a_request_that_nobody_knows_is_left_out() -> None:
     assert EventBridge().translate(event("process.completed", {})) is None
+
+
+def test_options_of_a_question_are_part_of_its_text() -> None:
+    type, payload = raised("clarification")
+    asked = event(type, payload | {"options": ["billing", "setup"]})
+    told = EventBridge().translate(asked, Request("p1", "r1"))
+    assert told is not None
+    assert told.payload["clarification_question"] == "Sure?\n- billing\n- setup"

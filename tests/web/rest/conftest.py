@@ -39,7 +39,7 @@ class Held:
 
     async def interview(self, mission: Mission) -> str:
         first = await mission.clarify("First?")
-        second = await mission.clarify("Second?")
+        second = await mission.clarify("Second?", options=["a", "b"])
         return f"{first} and {second}"
 
     def plugin(self) -> ModuleType:

@@ -124,7 +124,7 @@ async def test_4_the_next_question_has_the_same_thread(api: Api) -> None:
     second = await api.post("chat/clarifications", thread_id=thread, clarification="one")
     body = second.json()
     assert (body["status"], body["thread_id"]) == ("clarification_needed", thread)
-    assert body["clarification_question"] == "Second?"
+    assert body["clarification_question"] == "Second?\n- a\n- b"
     third = await api.post("chat/clarifications", thread_id=thread, clarification="two")
     assert third.json()["response_text"] == "one and two"
 
