@@ -201,8 +201,9 @@ def register_readiness_checks(
 ) -> Mapping[str, Callable[[], Awaitable[ComponentHealth]]]:
     """Offer checks, by name, that the server's readiness asks too, as `<plugin>.<name>`.
 
-    One that says `DOWN` keeps the server from being ready; one that raises only degrades it. Called
-    once, before startup. If this raises, the plugin is marked failed and the others still load.
+    One that says `DOWN` keeps the server from being ready; one that raises, or does not answer
+    within 3 seconds, only degrades it. Called once, before startup. If this raises, the plugin is
+    marked failed and the others still load.
     """
 
 

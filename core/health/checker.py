@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from ..deadline import Bounded
 from ..errors import MissionError
 from ..llm.factory import LLMFactory
 from ..llm.roles import DEFAULT_ROLE, providers_in_use
 from ..version import __version__
 from .database import Database, database_check
 from .models import models_check
-from .result import ComponentHealth, ComponentStatus, HealthCheckResult, OverallStatus
+from .result import ComponentHealth, ComponentStatus, HealthCheckResult, OverallStatus, mended
 
 if TYPE_CHECKING:
     from ..runtime import MissionRuntime
@@ -38,7 +39,7 @@ class HealthChecker:
 
     def __init__(self, version: str, checks: Mapping[str, Check], timeout: float = 5.0) -> None:
         self._version = version
-        self._checks = dict(checks)
+        self._checks = {name: Bounded(check) for name, check in checks.items()}
         self._timeout = timeout
         self._timeouts: dict[str, float] = {}
         self._started = time.monotonic()
@@ -54,7 +55,7 @@ class HealthChecker:
         """
         if name in self._checks:
             raise ValueError(f"readiness check '{name}' is registered already")
-        self._checks[name] = check
+        self._checks[name] = Bounded(check)
         if timeout is not None:
             self._timeouts[name] = timeout
         self._fresh_until = 0.0
@@ -96,8 +97,7 @@ class HealthChecker:
         began = time.monotonic()
         timeout = self._timeouts.get(name, self._timeout)
         try:
-            async with asyncio.timeout(timeout):
-                health = await self._checks[name]()
+            health = mended(await self._checks[name].within(timeout), ComponentStatus.DOWN)
         except TimeoutError:
             health = _down(f"no answer within {timeout:g} s")
         except MissionError as error:

@@ -41,6 +41,14 @@ class ComponentHealth(BaseModel):
     last_check: datetime | None = None
 
 
+def mended(found: object, otherwise: ComponentStatus) -> ComponentHealth:
+    """What a check has found, and `otherwise` where that is no `ComponentHealth`."""
+    if isinstance(found, ComponentHealth):
+        return found
+    message = f"the check returned {type(found).__name__}, expected ComponentHealth"
+    return ComponentHealth(status=otherwise, message=message)
+
+
 class HealthCheckResult(BaseModel):
     """The body of a probe's answer; `wire` is its form for clients."""
 

@@ -1,8 +1,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from mission_system.core import deadline
 from mission_system.core.errors import Unavailable
 from mission_system.core.health import checker as subject
 from mission_system.core.health.checker import HealthChecker
@@ -85,6 +87,37 @@ async def test_a_check_that_hangs_is_down_and_holds_up_no_other() -> None:
     assert result.components["slow"].status == "down"
     assert result.components["slow"].message == "no answer within 0.05 s"
     assert result.components["quick"].status == "up"
+
+
+async def test_a_check_that_ignores_its_cancellation_is_down_and_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deadline, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(subject, "FRESH_SECONDS", 0.0)
+
+    async def stubborn() -> ComponentHealth:
+        try:
+            return await hangs()
+        except asyncio.CancelledError:
+            return await hangs()
+
+    checker = HealthChecker("1.0", {"stubborn": stubborn, "quick": UP}, timeout=0.05)
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            result = await checker.check_readiness()
+            assert result.components["stubborn"].message == "no answer within 0.05 s"
+            assert result.components["quick"].status == "up"
+
+
+async def test_a_check_that_returns_something_else_is_down() -> None:
+    async def nothing() -> None: ...
+
+    checks: Any = {"a": nothing, "b": lambda: None}
+    async with asyncio.timeout(30):
+        result = await HealthChecker("1.0", checks).check_readiness()
+    assert [each.status for each in result.components.values()] == ["down", "down"]
+    message = "the check returned NoneType, expected ComponentHealth"
+    assert result.components["a"].message == message
 
 
 async def test_checks_run_at_the_same_time() -> None:
