@@ -269,8 +269,9 @@ class Run:
             record.error, record.status = encode_error(record.name, error), "failed"
         except (Exception, SystemExit) as error:
             record.error, record.status = encode_error(record.name, error), "failed"
-        seconds = time.monotonic() - began
-        record.duration = int(seconds * SECOND)
+        finally:  # also of what is cut off
+            seconds = time.monotonic() - began
+            record.duration = int(seconds * SECOND)
         self.runtime.timings.steps[record.kind].observe(seconds)
         return value
 

@@ -66,6 +66,31 @@ async def by_a_task_group(mission: Mission, endless) -> str:
     return "no error"
 
 
+@tool
+async def waiting() -> None:
+    """Wait for ever."""
+    await asyncio.Event().wait()
+
+
+async def test_call_that_is_cut_off_took_the_time_that_it_took(start_node, send) -> None:
+    async def work(mission: Mission) -> str:
+        try:
+            async with asyncio.timeout(0.02):
+                await mission.tools.waiting()
+        except TimeoutError:
+            return "timeout"
+        return "no timeout"
+
+    node = await start_node(work, tools=[waiting])
+    assert (await send(node)).reply == "timeout"
+    for table in ("step", "tool_call"):
+        column = "name" if table == "step" else "tool"
+        row = await node.database.fetch_one(
+            f"SELECT duration FROM {table} WHERE {column} = ?", ("waiting",)
+        )
+        assert row["duration"] >= 10_000
+
+
 @pytest.mark.parametrize("way", [around_a_step, around_branches, by_a_task_group])
 async def test_step_that_the_orchestrator_cancels_is_cancelled_again_on_replay(
     start_node, send, ann, way
