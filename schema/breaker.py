@@ -9,6 +9,7 @@ from typing import Annotated, Self
 import strawberry
 
 from ..core.clock import maybe_datetime
+from ..core.identity import Caller
 from ..core.node import Node as CoreNode
 from ..core.tools.breaker import Breaker as BreakerRecord
 from ..core.tools.breaker import BreakerState
@@ -51,10 +52,14 @@ class CircuitBreaker:
         description="What it does. A quarantine counts under any."
     )
     offered: bool = strawberry.field(description="Whether models are offered the tool now.")
-    reason: str | None = strawberry.field(description="Why it has this state; null from the start.")
+    reason: str | None = strawberry.field(
+        description="Why it has this state; null from the start, and of an administrator's doing to"
+        " everybody else."
+    )
     changed_at: datetime | None = strawberry.field(description="Since when it has this state.")
     changed_by: str | None = strawberry.field(
-        description="The user who changed it; null when the server did."
+        description="The user who changed it; null when the server did, and to all but"
+        " administrators."
     )
     retry_at: datetime | None = strawberry.field(
         description="When an open one lets a call pass again, to try."
@@ -64,16 +69,17 @@ class CircuitBreaker:
     )
 
     @classmethod
-    def of(cls, node: CoreNode, record: BreakerRecord) -> Self:
+    def of(cls, node: CoreNode, record: BreakerRecord, caller: Caller) -> Self:
         breakers = node.governor.breakers
+        reason, changed_by = record.told(caller)
         return cls(
             tool=record.tool,
             state=record.state,
             policy=BreakerPolicy(breakers.policy(record.tool)),
             offered=breakers.refusal(record.tool) is None,
-            reason=record.reason,
+            reason=reason,
             changed_at=maybe_datetime(record.since or None),
-            changed_by=record.by,
+            changed_by=changed_by,
             retry_at=maybe_datetime(record.retry_at),
             recent_failures=Long(len(record.failures)),
         )
@@ -136,7 +142,7 @@ class BreakerMutations:
     ) -> ResetBreakerResult:
         node, caller = info.context.node, info.context.caller
         record = await node.governor.reset(caller, input.tool)
-        return ResetBreakerPayload(breaker=CircuitBreaker.of(node, record))
+        return ResetBreakerPayload(breaker=CircuitBreaker.of(node, record, caller))
 
     @mutation("Refuse every call of a tool from now on. For administrators.")
     async def quarantine_tool(
@@ -146,7 +152,7 @@ class BreakerMutations:
     ) -> QuarantineToolResult:
         node, caller = info.context.node, info.context.caller
         record = await node.governor.quarantine(caller, input.tool, input.reason)
-        return QuarantineToolPayload(breaker=CircuitBreaker.of(node, record))
+        return QuarantineToolPayload(breaker=CircuitBreaker.of(node, record, caller))
 
     @mutation("Let a quarantined tool be called again. For administrators.")
     async def release_tool(
@@ -156,4 +162,4 @@ class BreakerMutations:
     ) -> ReleaseToolResult:
         node, caller = info.context.node, info.context.caller
         record = await node.governor.release(caller, input.tool)
-        return ReleaseToolPayload(breaker=CircuitBreaker.of(node, record))
+        return ReleaseToolPayload(breaker=CircuitBreaker.of(node, record, caller))

@@ -218,8 +218,8 @@ class Governance:
 
     @field("The circuit breaker of every tool, by name.")
     def breakers(self, info: Info) -> list[CircuitBreaker]:
-        node = info.context.node
-        return [CircuitBreaker.of(node, each) for each in node.governor.all()]
+        node, caller = info.context.node, info.context.caller
+        return [CircuitBreaker.of(node, each, caller) for each in node.governor.all()]
 
     @field("The seven layers of memory, from `L1` to `L7`.")
     async def memory_layers(self, info: Info) -> list[MemoryLayer]:

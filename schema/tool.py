@@ -45,8 +45,8 @@ class Tool(Node):
 
     @field("Its circuit breaker.")
     def breaker(self, info: Info) -> CircuitBreaker:
-        node = info.context.node
-        return CircuitBreaker.of(node, node.governor.breakers.get(self.name))
+        node, caller = info.context.node, info.context.caller
+        return CircuitBreaker.of(node, node.governor.breakers.get(self.name), caller)
 
     @field("The plugin that brings it; null where the embedding program does.")
     def plugin(self, info: Info) -> Plugin | None:

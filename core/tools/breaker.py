@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from ..clock import SECOND, Micros
+from ..identity import Caller
 from .spec import ToolStatus
 
 FAILURES = 5
@@ -80,6 +81,12 @@ class Breaker:
     def retry_at(self) -> Micros | None:
         """When an open breaker lets a call pass again."""
         return self.since + self.cooldown if self.state is BreakerState.OPEN else None
+
+    def told(self, caller: Caller) -> tuple[str | None, str | None]:
+        """Why it has its state, and the user who changed it: what a person has decided, and who
+        that was, is for administrators."""
+        is_told = self.by is None or caller.is_admin
+        return (self.reason, self.by) if is_told else (None, None)
 
     def refusal(self, at: Micros) -> str | None:
         """Why a call may not pass now, None when it may."""

@@ -41,7 +41,8 @@ class ToolGovernor:
     """The breakers of one node, from its start to its stop.
 
     What the server changes by itself counts at once and is stored right after; a crash between
-    loses nothing, for the failed calls are stored too. What a person orders counts from the moment
+    loses no failed call, for those are stored too, but of a step that is tried again only how it
+    ended. What a person orders counts from the moment
     it is stored, also where the person has gone away meanwhile, and over whatever else has happened
     to that breaker until then. Either is told on the system's stream in the same unit.
     """

@@ -7,8 +7,11 @@ from contextlib import aclosing
 import pytest
 
 from mission_system.core.clock import now
+from mission_system.core.identity import LOCAL
 from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tools.breaker import FAILURES
 from mission_system.core.tools.decorator import tool
+from mission_system.core.tools.spec import ToolStatus
 from mission_system.core.tower.journal import Record, store_record
 
 from .conftest import Client
@@ -134,6 +137,30 @@ async def test_others_may_look_and_not_govern(client: Client) -> None:
         first = await anext(aiter(results))
     assert first.errors is not None
     assert first.errors[0].extensions == {"code": "FORBIDDEN"}
+
+
+WHY = """{ governance { breakers { state reason changedBy } }
+  tools { breaker { reason changedBy } } }"""
+
+
+async def test_an_administrators_reasons_and_name_are_for_administrators(client: Client) -> None:
+    await client.node.governor.quarantine(LOCAL, "mail", "Bob leaks the customers")
+    for reader, reason, by in (
+        (client, "Bob leaks the customers", "local"),
+        (client.called("ann"), None, None),
+    ):
+        found = await reader.data(WHY)
+        seen = {"reason": reason, "changedBy": by}
+        assert found["governance"]["breakers"] == [{"state": "QUARANTINED"} | seen]
+        assert [each["breaker"] for each in found["tools"]] == [seen]
+
+
+async def test_why_the_server_opened_a_breaker_is_for_everybody(client: Client) -> None:
+    breakers = client.node.governor.breakers
+    for _ in range(FAILURES):
+        breakers.leave("mail", breakers.enter("mail"), ToolStatus.ERROR)
+    [found] = (await client.called("ann").data(WHY))["governance"]["breakers"]
+    assert found["reason"] == "5 of its calls failed within 5 minutes"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from html import escape
 
 from ...core.alignment.indicator import Indicator
 from ...core.clock import to_datetime
+from ...core.identity import Caller
 from ...core.memory.layers import MemoryLayer
 from ...core.node import Node
 from ...core.tools.breaker import Breaker, BreakerState
@@ -48,9 +49,10 @@ class View:
     layers: Sequence[MemoryLayer]
     indicators: Sequence[Indicator]
     is_enabled: bool
+    viewer: Caller
 
 
-async def look(node: Node) -> View:
+async def look(node: Node, viewer: Caller) -> View:
     health = await node.tool_health.summary()
     rules = node.governor.breakers.rules
     return View(
@@ -59,6 +61,7 @@ async def look(node: Node) -> View:
         layers=await node.memory_layers.status(),
         indicators=await node.alignment.report(),
         is_enabled=any(policy != "off" for policy in (rules.policy, *rules.policies.values())),
+        viewer=viewer,
     )
 
 
@@ -103,11 +106,12 @@ def _breakers(view: View) -> str:
         (
             f"<code>{escape(each.tool)}</code>",
             _badge(each.state.value),
-            escape(each.reason or ""),
-            escape(each.by or "the server"),
+            escape(reason or ""),
+            escape(by or ("the server" if each.by is None else "an administrator")),
             _moment(each.since),
         )
         for each in away
+        for reason, by in [each.told(view.viewer)]
     ]
     table = _table("Breakers that are not closed", ("Tool", "State", "Why", "By", "Since"), rows)
     return f"{said}{len(away)} not closed.</p>{table}"

@@ -44,7 +44,7 @@ async def tool_health(call: Call[OfTool, Nothing]) -> ToolHealth:
 
 async def dashboard(call: Call[Dashboard, Nothing]) -> Response:
     """A page for people; JSON for whoever accepts that and no HTML."""
-    view = await look(call.node)
+    view = await look(call.node, call.caller)
     accept = call.request.headers.get("accept", "")
     if JSON in accept and HTML not in accept:
         body = _for_programs(call.node, view).model_dump_json()

@@ -11,7 +11,7 @@ import pytest
 
 from mission_system.core.clock import SECOND, now, to_datetime
 from mission_system.core.errors import Unavailable
-from mission_system.core.identity import Caller
+from mission_system.core.identity import LOCAL, Caller
 from mission_system.core.memory import layers as subject
 from mission_system.core.memory.layers import LayerStatus, MemoryLayer, MemoryLayerSpec
 from mission_system.core.node import Node
@@ -158,4 +158,4 @@ async def test_a_layer_that_fails_or_hangs_holds_up_no_other(
             found = await layers(node)
             assert (found["L5"].state, found["L5"].message) == ("failed", message)
             assert len(found) == 7
-    assert "Memory Layer Status" in dashboard.page(await dashboard.look(node))
+    assert "Memory Layer Status" in dashboard.page(await dashboard.look(node, LOCAL))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mission_system.core.clock import SECOND, now
+from mission_system.core.identity import Caller
 from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tools.decorator import tool as tool_of
 from mission_system.core.tower.journal import Record, store_record
 
 from .conftest import Api, Json, problem
@@ -135,6 +137,26 @@ async def test_5_the_dashboard_is_a_page(api: Api) -> None:
         assert text in page, text
     assert page.count("<script") == 1  # our own
     assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("changed", [{"auth": "tokens"}])
+async def test_5_the_dashboard_tells_administrators_alone_why_a_tool_is_shut_off(
+    api: Api, changed: Json
+) -> None:
+    @tool_of
+    def mail() -> None:
+        """Send."""
+
+    api.node.runtime.tool_registry.register(mail)  # type: ignore[attr-defined]
+    await api.node.governor.quarantine(Caller("boss", "admin"), "mail", "it leaks <all>")
+    for user, role, sees in (("boss", "admin", True), ("ann", "user", False)):
+        _, secret = await api.node.tokens.create(user, role=role)
+        headers = {"Authorization": f"Bearer {secret}", "Accept": "text/html"}
+        answer = await api.http.get(f"{G}/dashboard", headers=headers)
+        assert answer.status_code == 200
+        assert "quarantined" in answer.text
+        assert ("it leaks &lt;all&gt;" in answer.text, "boss" in answer.text) == (sees, sees)
+        assert ("an administrator" in answer.text) is not sees
 
 
 async def test_5_the_dashboard_is_json_for_programs(api: Api) -> None:
