@@ -19,9 +19,12 @@ from ..core.events.event import Event
 from ..core.identity import Caller
 from ..core.node import Node
 from ..core.settings import Settings
+from ..core.tower.process import ProcessControlBlock
 
 SEND_SECONDS = 30.0
 REMEMBERED = 10_000  # processes whose request is known
+TRIES = 60  # to read a process, before an event of it is given up
+RETRY_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -97,14 +100,12 @@ class WebSocketEventManager:
             await asyncio.gather(telling, return_exceptions=True)
 
     async def _tell(self) -> None:
-        while True:
-            try:
-                async with aclosing(self._node.feed.follow()) as events:
-                    async for event in events:
-                        await self._tell_one(event)
-            except Exception:
-                log.exception("an event could not be told; going on with what comes next")
-                await asyncio.sleep(1)  # the storage may need a moment
+        async with aclosing(self._node.feed.follow()) as events:
+            async for event in events:
+                try:
+                    await self._tell_one(event)
+                except Exception:
+                    log.exception("ws.untold", type=event.type, stream=event.stream, seq=event.seq)
 
     async def _tell_one(self, event: Event) -> None:
         request = await self._request_of(event.pid) if event.pid is not None else None
@@ -122,7 +123,7 @@ class WebSocketEventManager:
         if known is not None:
             return known
         try:
-            process = await self._node.tower.get_anyones(pid)
+            process = await self._process(pid)
         except NotFound:
             return None  # removed with its session
         if process.parent_pid is not None:
@@ -134,6 +135,17 @@ class WebSocketEventManager:
             if len(self._requests) > REMEMBERED:
                 self._requests.popitem(last=False)
         return request
+
+    async def _process(self, pid: str) -> ProcessControlBlock:
+        for _ in range(TRIES - 1):
+            try:
+                return await self._node.tower.get_anyones(pid)
+            except NotFound:
+                raise
+            except Exception:
+                log.exception("ws.process_unread", pid=pid)
+                await asyncio.sleep(RETRY_SECONDS)  # the storage may need a moment
+        return await self._node.tower.get_anyones(pid)
 
 
 def _is_ping(text: object) -> bool:

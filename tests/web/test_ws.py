@@ -19,8 +19,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from mission_system import Caller
+from mission_system.core.events.event import Event
 from mission_system.core.node import Node
 from mission_system.core.settings import Settings
+from mission_system.core.tower.process import ProcessControlBlock
+from mission_system.web import event_manager
 from mission_system.web.app import create_app
 
 Json = dict[str, Any]
@@ -250,6 +253,46 @@ async def test_6_with_tokens_only_the_owner_is_told(tmp_path: Path) -> None:
             await server.post(path, body, Authorization=bearer)
             await hers.until("orchestrator.completed")
             await his.ping()  # whose answer would come after an event
+
+
+async def test_6_an_event_is_told_once_the_storage_answers_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, failures = server.node.tower.get_anyones, 3
+
+    async def fragile(pid: str) -> ProcessControlBlock:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise OSError("the disk is away")
+        return await get(pid)
+
+    monkeypatch.setattr(event_manager, "RETRY_SECONDS", 0)
+    async with listening(server) as socket:
+        monkeypatch.setattr(server.node.tower, "get_anyones", fragile)
+        await server.send("hello")
+        names = [event["event"] for event in await socket.until(*ENDINGS)]
+    assert failures < 0
+    assert names[:2] == ["chat.session.created", "orchestrator.started"]
+    assert names[-1] == "orchestrator.completed"
+
+
+async def test_6_an_event_that_cannot_be_told_takes_no_other_with_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = server.app.state.event_manager._bridge
+    translate = bridge.translate
+
+    def broken(event: Event, request: object) -> object:
+        if event.type == "chat.session.created":
+            raise ValueError("no such event")
+        return translate(event, request)
+
+    monkeypatch.setattr(bridge, "translate", broken)
+    async with listening(server) as socket:
+        await server.send("hello")
+        names = [event["event"] for event in await socket.until(*ENDINGS)]
+    assert (names[0], names[-1]) == ("orchestrator.started", "orchestrator.completed")
 
 
 async def test_6_nobody_is_left_behind(server: Server) -> None:
