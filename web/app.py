@@ -136,8 +136,10 @@ def _warn_of_unknown_names(runtime: MissionRuntime, capabilities: CapabilityRegi
 def _middleware(state: AppState) -> list[Middleware]:
     """Outermost first."""
     settings = state.settings
-    stack = [
-        Middleware(probes.Liveness, state),
+    stack = [Middleware(probes.Liveness, state)]
+    if told := deprecation_headers(settings):
+        stack.append(Middleware(Deprecated, told))
+    stack += [
         Middleware(Incidents, lambda: state.phase == "draining"),
         Middleware(Guard, settings),
         Middleware(probes.Started, state),
@@ -155,6 +157,4 @@ def _middleware(state: AppState) -> list[Middleware]:
                 expose_headers=EXPOSED,
             )
         )
-    if told := deprecation_headers(settings):
-        stack.append(Middleware(Deprecated, told))
     return stack

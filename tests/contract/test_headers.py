@@ -76,6 +76,15 @@ def test_a_key_of_a_bad_length_is_400(api: Api, key: str) -> None:
     assert api.sessions() == []
 
 
+def test_a_key_beside_a_request_id_is_400(api: Api) -> None:
+    body = {"user_id": api.user, "user_message": "hello", "context": {"request_id": api.user}}
+    headers = {"Idempotency-Key": "key"}
+    detail = refused(api.http.post("/api/v1/requests", json=body, headers=headers), 400)
+    assert "Idempotency-Key" in detail
+    assert "context.request_id" in detail
+    assert api.sessions() == []
+
+
 def test_a_refused_message_uses_up_no_key(api: Api) -> None:
     assert ask(api, "messages", "", "key").status_code == 422
     assert ask(api, "messages", "hello", "key", "nowhere").status_code == 404
@@ -96,15 +105,21 @@ def test_every_answer_of_the_api_tells_when_it_will_go(
     since, until = datetime(2027, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, 12, 30, tzinfo=UTC)
     settings = {"rest_deprecated_at": since, "rest_sunset_at": until}
     with served(tmp_path, **settings) as server, client_of(server) as http:
-        for method, path, status in (
-            ("GET", "/api/v1/metrics", 200),
-            ("GET", f"{B}/sessions", 422),
-            ("GET", f"{B}/sessions/x?user_id=a", 404),
-            ("PUT", f"{B}/sessions", 405),
-            ("GET", "/api/v1/nothing", 404),
+        foreign = {"Origin": "https://elsewhere.example"}
+        for method, path, status, headers, content in (
+            ("GET", "/api/v1/metrics", 200, {}, b""),
+            ("GET", f"{B}/sessions", 422, {}, b""),
+            ("GET", f"{B}/sessions/x?user_id=a", 404, {}, b""),
+            ("PUT", f"{B}/sessions", 405, {}, b""),
+            ("GET", "/api/v1/nothing", 404, {}, b""),
+            ("GET", "/api/v1/metrics", 403, foreign, b""),
+            ("POST", f"{B}/sessions", 413, {}, b" " * (1 << 21)),
+            ("GET", f"{B}/search?user_id=a&query=b", 500, {}, b""),
         ):
-            answer = http.request(method, path)
-            assert answer.status_code == status
+            if status == 500:
+                server.execute("ALTER TABLE message RENAME TO gone")
+            answer = http.request(method, path, headers=headers, content=content)
+            assert answer.status_code == status, answer.text
             assert answer.headers["deprecation"] == f"@{int(since.timestamp())}"
             assert parsedate_to_datetime(answer.headers["sunset"]) == until
             assert answer.headers["sunset"].endswith(" GMT")

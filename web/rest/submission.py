@@ -18,14 +18,17 @@ async def submit(call: Call[Any, Any], envelope: Envelope) -> ProcessControlBloc
     """The process of this request, once it is settled or the time to wait is over.
 
     With the header `Idempotency-Key`, a request of the same user that was accepted before is
-    answered with what became of it. A request id of the client's own does the same work, so the
-    key does not count beside it.
+    answered with what became of it. A request id of the client's own does part of that work: with
+    it a request is done once as well, but who sends it again is refused. So it is one or the other.
 
     Raises:
+        HTTPException: the key is too long or too short, or stands beside a request id; 400.
         Conflict: the key was used for something else, or the request id is in use.
     """
     key = call.request.headers.get(KEY_HEADER)
-    if key is not None and envelope.request_id is None:
+    if key is not None:
+        if envelope.request_id is not None:
+            raise HTTPException(400, f"send either {KEY_HEADER} or context.request_id, not both")
         if not 1 <= len(key) <= MAX_ID:
             raise HTTPException(400, f"{KEY_HEADER} must have 1 to {MAX_ID} characters")
         envelope = replace(envelope, idempotency_key=key)
