@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import AsyncGenerator
 from urllib.parse import quote
 
 import pytest
 
 from mission_system import Caller
+from mission_system.web.rest import download
 
 from .conftest import Api, B, Held, problem
 
@@ -211,6 +213,28 @@ async def test_3_an_export_is_a_file(api: Api, format: str, media: str) -> None:
     named = f"attachment; filename=session_{id}.{format}"
     assert answer.headers["content-disposition"] == named
     assert "héllo" in answer.content.decode()
+
+
+async def test_3_whoever_asks_for_the_head_of_an_export_has_none_made(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+    gathered = download._gathered
+
+    async def counted(parts: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+        nonlocal made
+        async for part in gathered(parts):
+            made += 1
+            yield part
+
+    monkeypatch.setattr(download, "_gathered", counted)
+    path = f"{B}/sessions/{await api.session()}/export"
+    head = await api.call("HEAD", path)
+    assert (head.status_code, head.content, made) == (200, b"", 0)
+    whole = await api.get(path)
+    assert made > 0
+    for name in ("content-type", "content-disposition"):
+        assert head.headers[name] == whole.headers[name]
 
 
 async def test_3_a_json_export_holds_what_the_lists_show(api: Api) -> None:
