@@ -26,6 +26,7 @@ from mission_system import (
 )
 from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tower.process import Quota
 from mission_system.web.serve import serving
 
 T = TypeVar("T")
@@ -131,6 +132,9 @@ class Plugin(ModuleType):
         def register_orchestrators() -> Sequence[OrchestratorSpec]:
             return [
                 OrchestratorSpec("held", gates.hold, max_concurrent=1000),
+                OrchestratorSpec(
+                    "asking", greedy, quota=Quota(max_tool_calls=2, on_exhausted="ask")
+                ),
                 *(OrchestratorSpec(f.__name__, f) for f in CAPABILITIES),
             ]
 

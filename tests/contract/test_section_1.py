@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from databases import ChosenDatabases
 
 from .conftest import Api, B, Json, at_once, client_of, problem, problems, refused
 from .served import Served, served
@@ -714,3 +715,17 @@ def test_1_nothing_names_the_software_it_is_made_of(server: Served) -> None:
     answer = server.raw("GET", f"{B}/sessions/x?user_id=a")
     assert answer.header("server") is None
     assert answer.header("x-content-type-options") == "nosniff"
+
+
+def test_1_an_unexpected_failure_is_500_and_tells_nothing_of_the_inside(
+    tmp_path: Path, databases: ChosenDatabases
+) -> None:
+    with served(tmp_path) as server, client_of(server) as http:
+        made = http.post(f"{B}/sessions", json={"user_id": "ann"}).json()
+        server.execute("ALTER TABLE message RENAME TO gone")
+        path = f"{B}/sessions/{made['session_id']}/messages?user_id=ann"
+        answer = http.get(path)
+        detail = refused(answer, 500)
+        assert detail == f"Internal error (incident {answer.headers['x-request-id']})"
+        server.execute("ALTER TABLE gone RENAME TO message")
+        assert http.get(path).status_code == 200

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from databases import ChosenDatabases
+
+from mission_system.core.clock import now
+from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tools.calls import add_call
 
 from .conftest import Api, Json, client_of, problem
 from .served import MEASURED, Served, served
@@ -124,6 +130,62 @@ def test_5_a_tool_is_judged_by_its_calls(
     assert found["success_rate"] == rate
     assert 0 <= found["avg_latency_ms"] < 2000
     assert bool(found["issues"]) is (status != "healthy")
+
+
+STEPS = count(10**12)  # that no request will make
+
+
+def called(server: Served, name: str, *calls: tuple[str, int]) -> None:
+    """Calls of a tool as they are stored: how each ended, and after how many milliseconds."""
+
+    async def unit(tx: Transaction) -> None:
+        for status, milliseconds in calls:
+            await add_call(tx, next(STEPS), name, status, now(), milliseconds * 1000)
+
+    server.run(server.plugin.runtime.persistence.write(unit))
+
+
+@pytest.fixture
+def another(tmp_path: Path, databases: ChosenDatabases) -> Iterator[Api]:
+    """A server whose tools this test alone calls."""
+    with served(tmp_path) as server, client_of(server) as http:
+        yield Api(server, http, "ann")
+
+
+def test_5_a_tool_is_judged_by_its_latency_and_timeouts_are_errors(another: Api) -> None:
+    for milliseconds, status in (
+        (2000, "healthy"),
+        (2001, "degraded"),
+        (5000, "degraded"),
+        (5001, "unhealthy"),
+    ):
+        called(another.server, f"t{milliseconds}", *[("success", milliseconds)] * 5)
+        found = tool(another, f"t{milliseconds}")
+        assert (found["status"], found["avg_latency_ms"]) == (status, milliseconds)
+    called(another.server, "late", *[("success", 1)] * 8, ("error", 1), ("timeout", 1))
+    found = tool(another, "late")
+    assert (found["recent_errors"], found["success_rate"]) == (2, 0.8)
+
+
+def test_5_the_ten_slowest_calls_are_listed_slowest_first(another: Api) -> None:
+    called(another.server, "quick", ("success", 4999))
+    called(another.server, "slow", *[("success", 5000 + number) for number in (0, 5, 3)])
+    listed = summary(another)["slow_executions"]
+    assert [each["execution_time_ms"] for each in listed] == [5005, 5003, 5000]
+    called(another.server, "slow", *[("timeout", 6000 + number) for number in range(9)])
+    listed = summary(another)["slow_executions"]
+    expected = [*range(6008, 5999, -1), 5005]
+    assert [each["execution_time_ms"] for each in listed] == expected
+    assert {each["tool_name"] for each in listed} == {"slow"}
+    assert all(ts(each["recorded_at"]) for each in listed)
+
+
+def test_5_five_errors_open_the_circuit(another: Api) -> None:
+    for bad, state in ((4, "closed"), (1, "open")):
+        work(another, "measured_0", 0, bad)
+        tools = page(another, "application/json").json()["tools"]
+        [found] = [each for each in tools if each["tool_name"] == "measured_0"]
+        assert found["circuit_state"] == state
 
 
 def test_5_each_tool_is_counted_once_and_the_worst_is_the_overall_status(api: Api) -> None:

@@ -241,6 +241,43 @@ def test_6_a_limit_that_was_reached_is_told(api: Api, listener: Listener) -> Non
     assert end["payload"]["reason"] == "max_tool_calls_exceeded"
 
 
+def test_6_a_limit_at_which_somebody_is_asked_is_told_in_numbers(
+    api: Api, listener: Listener
+) -> None:
+    made = api.submit("x", context={"capability": "asking"})
+    end = listener.outcome(made["request_id"])
+    assert end["event"] == "orchestrator.resource_exhausted"
+    request_id = made["request_id"]
+    assert end["payload"] == {
+        "request_id": request_id,
+        "resource": "tool_calls",
+        "usage": 2,
+        "quota": 2,
+    }
+
+
+def test_6_what_is_cancelled_is_told(
+    api: Api, server: Served, listener: Listener, gate: str
+) -> None:
+    def ask(n: int) -> httpx.Response:
+        if n == 1:
+            assert server.gates.reached[gate].wait(60)
+            query = """mutation($pid: ID!) {
+                cancelProcess(input: {processId: $pid, reason: "enough"}) { __typename }
+            }"""
+            body = {"query": query, "variables": {"pid": api.status(gate)["pid"]}}
+            return api.http.post("/graphql", json=body, headers={"X-Mission-User": api.user})
+        context = {"capability": "held", "request_id": gate}
+        return api.post("requests", user_message=gate, context=context)
+
+    asked, cancelled = at_once(2, ask)
+    assert "errors" not in cancelled.json(), cancelled.text
+    assert asked.json()["status"] == "failed"
+    end = listener.outcome(gate)
+    assert end["event"] == "orchestrator.cancelled"
+    assert end["payload"] == {"request_id": gate, "reason": "enough"}
+
+
 def test_6_what_ends_with_its_session_is_cancelled(
     api: Api, server: Served, listener: Listener, gate: str
 ) -> None:
