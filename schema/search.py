@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from typing import Annotated
 
@@ -45,10 +46,13 @@ class SearchResult:
         description="Title of its session as it was given."
     )
     wanted: strawberry.Private[list[Wanted]]
+    turn: strawberry.Private[asyncio.Lock]
 
     @field("The message around the first match, in pieces: put together, it is what to show.")
-    def excerpt(self) -> list[ExcerptPart]:
-        parts = excerpt(self.message.content, self.wanted)
+    async def excerpt(self) -> list[ExcerptPart]:
+        async with self.turn:  # one after the other, and what else there is to do between them
+            await asyncio.sleep(0)
+            parts = excerpt(self.message.content, self.wanted)
         return [ExcerptPart(text=part.text, matched=part.matched) for part in parts]
 
 
@@ -82,13 +86,14 @@ class SearchQueries:
             if last is not None or after is not None or before is not None:
                 raise InvalidInput("order", "RELEVANCE gives one page: ask with `first` alone")
             found, words = await chat.search_best(caller, query, shown.size), words_of(query)
-        wanted = [Wanted.of(word) for word in words]
+        wanted, turn = [Wanted.of(word) for word in words], asyncio.Lock()
 
         def result(record: Found) -> SearchResult:
             return SearchResult(
                 message=Message.of(record.message),
                 session_title=record.session_title,
                 wanted=wanted,
+                turn=turn,
             )
 
         return Connection.of(found, result)

@@ -18,7 +18,7 @@ from ..identity import Caller
 from ..storage.persistence import Row, Transaction
 from .records import Message, Session
 from .rows import MESSAGES, message_from
-from .search.blocks import note_edit
+from .search.blocks import note_edit, note_removal, note_removal_of_session
 from .units import ChatUnits
 
 EndProcesses = Callable[[Transaction, int, Micros], Awaitable[list[NewEvent]]]
@@ -97,6 +97,7 @@ class Changes:
             raise NotFound("session", public_id)
         await _take(tx, session.id)
         events = await self.end_processes(tx, session.id, at)
+        await note_removal_of_session(tx, caller.user_id, session.id)
         if not await tx.execute("DELETE FROM session WHERE id = ?", (session.id,)):
             raise NotFound("session", public_id)
         await tx.execute("DELETE FROM event WHERE stream_id = ?", (session.id,))
@@ -145,8 +146,10 @@ class Changes:
             )
         if soft and not hidden:
             return
-        if not soft and not await tx.execute("DELETE FROM message WHERE id = ?", (message_id,)):
-            raise NotFound("message", str(message_id))
+        if not soft:
+            await note_removal(tx, caller.user_id, message_id)
+            if not await tx.execute("DELETE FROM message WHERE id = ?", (message_id,)):
+                raise NotFound("message", str(message_id))
         payload = {"message_id": message_id, "soft": soft}
         event = NewEvent("chat.message.deleted", payload)
         await self._units.append(tx, session, caller, at, event)

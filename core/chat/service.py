@@ -141,6 +141,8 @@ class ChatService(ChatUnits):
         known_form("session", session_id)
         delete = self._changes.delete_session if soft else self._changes.remove_session
         await self._persistence.write(lambda tx: delete(tx, caller, session_id))
+        if not soft:
+            self.indexer.wake()
 
     async def export_session(
         self, caller: Caller, session_id: str, format: ExportFormat = "json"
@@ -222,6 +224,8 @@ class ChatService(ChatUnits):
         await self._persistence.write(
             lambda tx: self._changes.delete_message(tx, caller, message_id, soft)
         )
+        if not soft:
+            self.indexer.wake()
 
     async def search(self, caller: Caller, query: str, window: Window = START) -> Page[Found]:
         """Undeleted messages that contain the text literally, newest first.

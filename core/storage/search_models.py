@@ -37,13 +37,15 @@ class SearchBlock(Model):
     id = fields.BigIntField(primary_key=True)
     user_id = fields.CharField(max_length=255)
     state = fields.IntField()  # 1: in use; 0: being built, or left over
+    worn = fields.IntField()  # 1: holds what was removed for good, and is to be made again
     size = fields.IntField()  # messages
+    weight = fields.IntField()
     first_id = fields.BigIntField()
     last_id = fields.BigIntField()
 
     class Meta:
         table = "search_block"
-        indexes = (Index(fields=("user_id", "last_id")), Index(fields=("state",)))
+        indexes = (Index(fields=("user_id", "last_id")), Index(fields=("state", "worn")))
 
 
 class SearchPage(Model):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
+
+from mission_system.core.chat.search.case import Wanted
+from mission_system.core.chat.search.ranking import Part
+from mission_system.schema import search as surface
 
 from .conftest import Client, Json
 
@@ -57,3 +64,28 @@ async def test_a_ranking_has_no_next_page(client: Client, said: None) -> None:
     error = await client.error(QUERY, q="green", order="RELEVANCE", first=1, after=cursor)
     assert error["extensions"]["code"] == "INVALID_INPUT"
     assert "first" in error["message"]
+
+
+async def test_others_have_their_turn_between_two_excerpts(
+    client: Client, said: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, turns = 0, list[int]()
+    real = surface.excerpt
+
+    def noted(text: str, wanted: Sequence[Wanted]) -> tuple[Part, ...]:
+        turns.append(turn)
+        return real(text, wanted)
+
+    async def others() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(surface, "excerpt", noted)
+    other = asyncio.create_task(others())
+    try:
+        await search(client, "green")
+    finally:
+        other.cancel()
+    assert len(turns) == len(set(turns)) == 6

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ...storage.persistence import Persistence, Transaction
+from ...storage.persistence import Persistence, Row, Transaction
 from .pages import Page, all_ids
 
 PAGES = 50  # written or removed in one unit
@@ -21,7 +21,8 @@ UNFINISHED, IN_USE = 0, 1
 @dataclass(frozen=True, slots=True)
 class Block:
     id: int
-    size: int
+    size: int  # messages
+    weight: int  # what it takes to make it, see `building`
     first_id: int
     last_id: int
 
@@ -35,11 +36,17 @@ class Blocks:
     async def of(self, user_id: str) -> list[Block]:
         """A user's blocks in use, oldest messages first."""
         rows = await self._persistence.fetch_all(
-            "SELECT id, size, first_id, last_id FROM search_block"
-            " WHERE user_id = ? AND state = ? ORDER BY last_id",
+            "SELECT * FROM search_block WHERE user_id = ? AND state = ? ORDER BY last_id",
             (user_id, IN_USE),
         )
-        return [Block(row["id"], row["size"], row["first_id"], row["last_id"]) for row in rows]
+        return [_block(row) for row in rows]
+
+    async def worn(self) -> list[int]:
+        """Those that hold what has been removed for good."""
+        rows = await self._persistence.fetch_all(
+            "SELECT id FROM search_block WHERE state = ? AND worn = 1", (IN_USE,)
+        )
+        return [row["id"] for row in rows]
 
     async def owner(self, id: int) -> tuple[str, Block] | None:
         """Whose block this is, while it is in use."""
@@ -48,22 +55,22 @@ class Blocks:
         )
         if row is None:
             return None
-        return row["user_id"], Block(id, row["size"], row["first_id"], row["last_id"])
+        return row["user_id"], _block(row)
 
-    async def begin(self, user_id: str, size: int, first_id: int, last_id: int) -> Block:
-        """A block that nobody reads yet. From now on edits of its messages are noted in it; those
-        that did not see it have ended when this returns."""
+    async def begin(self, user_id: str, first_id: int, last_id: int) -> Block:
+        """A block that nobody reads yet. From now on edits and removals of messages between these
+        are noted in it; those that did not see it have ended when this returns."""
 
         async def unit(tx: Transaction) -> int:
             return await tx.insert(
-                "INSERT INTO search_block (user_id, state, size, first_id, last_id)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (user_id, UNFINISHED, size, first_id, last_id),
+                "INSERT INTO search_block (user_id, state, worn, size, weight, first_id, last_id)"
+                " VALUES (?, ?, 0, 0, 0, ?, ?)",
+                (user_id, UNFINISHED, first_id, last_id),
             )
 
         id = await self._persistence.write(unit)
         await self._persistence.units_ended()
-        return Block(id, size, first_id, last_id)
+        return Block(id, 0, 0, first_id, last_id)
 
     async def write(self, block: Block, pages: Iterable[Page]) -> None:
         rows = [(block.id, *page) for page in pages]
@@ -81,18 +88,20 @@ class Blocks:
                 "DELETE FROM search_tail WHERE user_id = ? AND message_id <= ?", (user_id, upto)
             )
             if block is not None:
-                await _set_state(tx, block, IN_USE)
+                await _use(tx, block)
 
         await self._persistence.write(unit)
 
-    async def replace(self, olds: Sequence[Block], block: Block | None) -> None:
-        """Let it be read in place of these, which are removed."""
+    async def replace(self, olds: Sequence[Block], news: Sequence[Block]) -> None:
+        """Let these be read in place of those, which are removed."""
 
         async def unit(tx: Transaction) -> None:
             for old in sorted(olds, key=lambda each: each.id):  # the order of `note_edit`
-                await _set_state(tx, old, UNFINISHED)
-            if block is not None:
-                await _set_state(tx, block, IN_USE)
+                await tx.execute(
+                    "UPDATE search_block SET state = ? WHERE id = ?", (UNFINISHED, old.id)
+                )
+            for new in news:
+                await _use(tx, new)
 
         await self._persistence.write(unit)
 
@@ -135,6 +144,31 @@ async def note_edit(tx: Transaction, user_id: str, message_id: int) -> None:
     )
 
 
+async def note_removal(tx: Transaction, user_id: str, message_id: int) -> None:
+    """In the unit that removes a message for good, before it does: the index forgets it."""
+    await tx.execute(
+        "DELETE FROM search_tail WHERE user_id = ? AND message_id = ?", (user_id, message_id)
+    )
+    await tx.execute(
+        "UPDATE search_block SET worn = 1 WHERE user_id = ? AND first_id <= ? AND last_id >= ?",
+        (user_id, message_id, message_id),
+    )
+
+
+async def note_removal_of_session(tx: Transaction, user_id: str, session: int) -> None:
+    """The same for all messages of a session."""
+    await tx.execute(
+        "DELETE FROM search_tail WHERE user_id = ?"
+        " AND message_id IN (SELECT id FROM message WHERE session_id = ?)",
+        (user_id, session),
+    )
+    await tx.execute(
+        "UPDATE search_block SET worn = 1 WHERE user_id = ? AND EXISTS (SELECT 1 FROM message m"
+        " WHERE m.session_id = ? AND m.id >= first_id AND m.id <= last_id)",
+        (user_id, session),
+    )
+
+
 async def _remove_pages(tx: Transaction, block: int) -> int:
     return await tx.execute(
         "DELETE FROM search_page WHERE id IN"
@@ -147,5 +181,12 @@ async def _remove_block(tx: Transaction, block: int) -> None:
     await tx.execute("DELETE FROM search_block WHERE id = ?", (block,))
 
 
-async def _set_state(tx: Transaction, block: Block, state: int) -> None:
-    await tx.execute("UPDATE search_block SET state = ? WHERE id = ?", (state, block.id))
+async def _use(tx: Transaction, block: Block) -> None:
+    await tx.execute(
+        "UPDATE search_block SET state = ?, size = ?, weight = ?, last_id = ? WHERE id = ?",
+        (IN_USE, block.size, block.weight, block.last_id, block.id),
+    )
+
+
+def _block(row: Row) -> Block:
+    return Block(row["id"], row["size"], row["weight"], row["first_id"], row["last_id"])

@@ -8,9 +8,13 @@ Nothing else is taken for the same: not `e` and `é`, not full width and half wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from unicodedata import combining, is_normalized, normalize
+
+UNSTEADY = re.compile("[\u0345\u1f80-\u1ffc]")
+"""The iota below, and Greek that is composed with it: it folds to a letter of its own."""
 
 
 def plain_form(text: str) -> str:
@@ -20,8 +24,11 @@ def plain_form(text: str) -> str:
 
 def composed_form(text: str) -> str:
     """Folded and composed: equal for texts that are canonically equivalent but for case."""
+    if text.isascii():
+        return text.lower()
     folded = plain_form(text)
-    if is_normalized("NFC", folded) and is_normalized("NFC", text):  # nearly always
+    # Nearly always; but the iota, being a mark no longer, would keep others from their order.
+    if is_normalized("NFC", folded) and is_normalized("NFC", text) and not UNSTEADY.search(text):
         return folded
     return normalize("NFC", normalize("NFD", text).casefold())
 

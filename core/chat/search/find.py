@@ -8,11 +8,13 @@ is asked for, not what there is.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from time import perf_counter
 
 from ...errors import Busy
 from ...storage.persistence import Persistence, Row
@@ -28,6 +30,8 @@ GROUPS = (4, 32, 128)  # blocks looked into at once: more, the longer it takes
 EDITED = 256  # messages of a block edited, at which it is better made again
 RAREST = 4  # grams that are looked up for one text once it is known which are rare
 TRIES = 5
+TURN_SECONDS = 0.005  # of looking at texts, after which others have their turn
+AT_MOST = 5000  # messages asked for in one statement
 Choices = Sequence[Sequence[Sequence[Keys]]]
 """For each text, for each of its forms, the grams that are in every message which contains it."""
 Batches = AsyncGenerator[list[Row], None]
@@ -85,9 +89,13 @@ class Finder:
     async def find(self, span: Span, wanted: Sequence[Wanted], most: int) -> list[int]:
         """At most so many messages that contain all of `wanted`, in the order of the span."""
         found: list[int] = []
+        turn = perf_counter()
         async with aclosing(self._candidates(span, wanted, most)) as batches:
             async for batch in batches:
                 for row in batch:
+                    if perf_counter() - turn > TURN_SECONDS:
+                        await asyncio.sleep(0)
+                        turn = perf_counter()
                     if all(each.is_in(row["content"]) for each in wanted):
                         found.append(row["id"])
                         if len(found) == most:
@@ -252,15 +260,20 @@ class Finder:
         return [id_at(bodies[block, id_page(place)], place) for block, place in places]
 
     async def _contents(self, span: Span, ids: set[int]) -> list[Row]:
-        # Few statements, so that each is compiled once.
-        size = next((size for size in (FEW, SOME) if len(ids) <= size), len(ids))
-        given = [*ids, *[min(ids)] * (size - len(ids))]
-        marks = ", ".join("?" * size)
-        return await self._persistence.fetch_all(
-            f"{CONTENTS} message m WHERE m.id IN ({marks}) AND m.deleted_at IS NULL"
-            f" ORDER BY m.id {span.order}",
-            given,
-        )
+        """Of any number of messages, in the order of the span."""
+        order = sorted(ids, reverse=span.newest_first)
+        rows: list[Row] = []
+        for at in range(0, len(order), AT_MOST):
+            some = order[at : at + AT_MOST]
+            # Few statements, so that each is compiled once.
+            size = next((size for size in (FEW, SOME) if len(some) <= size), len(some))
+            marks = ", ".join("?" * size)
+            rows += await self._persistence.fetch_all(
+                f"{CONTENTS} message m WHERE m.id IN ({marks}) AND m.deleted_at IS NULL"
+                f" ORDER BY m.id {span.order}",
+                [*some, *some[:1] * (size - len(some))],
+            )
+        return rows
 
 
 def _another(tries: int) -> int:

@@ -8,11 +8,14 @@ alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .case import Wanted, composed_form, plain_form
 
 BITS = 21  # of one code point
 LENGTH = 3
-MANY = "\u2e80"  # from here on characters are many
+MANY_BEGIN = "\u2e80"  # from here on characters are many
+PIECE = 500  # of a text, whose grams are taken at once
 MOST = 8  # grams that are looked up for one form of a query
 
 Keys = tuple[int, int]
@@ -20,14 +23,13 @@ Keys = tuple[int, int]
 alike."""
 
 
-def grams_of(text: str) -> set[str]:
-    """All grams of a text that may be searched."""
+def grams_of(text: str) -> Iterator[set[str]]:
+    """All grams of a text that may be searched, of a piece of it at a time."""
     plain = plain_form(text)
-    found = _grams(plain)
+    yield from _grams(plain)
     composed = composed_form(text)
     if composed != plain:
-        found |= _grams(composed)
-    return found
+        yield from _grams(composed)
 
 
 def needed(wanted: Wanted) -> list[list[Keys]]:
@@ -44,15 +46,16 @@ def key_of(gram: str) -> int:
     return key << BITS * (LENGTH - len(gram))
 
 
-def _grams(folded: str) -> set[str]:
-    found = {folded[at : at + LENGTH] for at in range(len(folded))}
-    if not folded.isascii() and max(folded) >= MANY:
-        return {_shortened(gram) for gram in found}
-    return found
+def _grams(folded: str) -> Iterator[set[str]]:
+    many = not folded.isascii() and max(folded) >= MANY_BEGIN
+    for start in range(0, len(folded), PIECE):
+        end = min(len(folded), start + PIECE)
+        found = {folded[at : at + LENGTH] for at in range(start, end)}
+        yield {_shortened(gram) for gram in found} if many else found
 
 
 def _shortened(gram: str) -> str:
-    return gram if max(gram) < MANY else gram[:2]
+    return gram if max(gram) < MANY_BEGIN else gram[:2]
 
 
 def _covering(form: str) -> list[Keys]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -18,9 +19,8 @@ import structlog
 
 from ...storage.persistence import Persistence, Row, Transaction
 from .blocks import PAGES, Block, Blocks, ids_in
-from .grams import grams_of, key_of
-from .pages import gram_pages, id_pages
-from .postings import encode
+from .building import HEAVY, Building
+from .pages import Page
 
 SMALL, BIG = 512, 8192  # messages of a block
 NOTED = 500  # messages taken note of in one unit
@@ -102,6 +102,7 @@ class Indexer:
                 await self._follow(mark, newest)
             else:
                 self.wake()
+        self._worn.update(await self._blocks.worn())
         while self._worn:
             await self._renew(self._worn.pop())
 
@@ -145,10 +146,10 @@ class Indexer:
         """Make blocks of a tail while it is as long as that, and big ones of many small ones."""
         while len(tail := await self._tail(user_id)) >= least:
             some = tail if len(tail) == BIG else tail[:SMALL]
-            block = await self._build(user_id, some)
-            await self._blocks.publish(block, user_id, some[-1])
+            block, rest = await self._build(user_id, some)
+            await self._blocks.publish(block, user_id, some[len(some) - len(rest) - 1])
             small = _newest_small(await self._blocks.of(user_id))
-            if sum(each.size for each in small) >= BIG:
+            if _is_big(small):
                 await self._make_again(user_id, small)
 
     async def _tail(self, user_id: str) -> list[int]:
@@ -159,9 +160,14 @@ class Indexer:
         return [row["message_id"] for row in rows]
 
     async def _make_again(self, user_id: str, blocks: Sequence[Block]) -> None:
-        """One block of these, of what is left of their messages."""
-        ids = [id for block in blocks for id in await ids_in(self._persistence, block.id)]
-        made = await self._build(user_id, ids)
+        """One block of these, or as few as hold them, of what is left of their messages."""
+        ids: Sequence[int] = [
+            id for block in blocks for id in await ids_in(self._persistence, block.id)
+        ]
+        made: list[Block] = []
+        while ids:
+            block, ids = await self._build(user_id, ids)
+            made += [block] if block is not None else []
         await self._blocks.replace(blocks, made)
         await self._blocks.sweep()
 
@@ -171,28 +177,35 @@ class Indexer:
             user_id, block = owned
             await self._make_again(user_id, [block])
 
-    async def _build(self, user_id: str, ids: Sequence[int]) -> Block | None:
-        """A block of those of these messages that are still there, not yet in use; or None."""
-        block = await self._blocks.begin(user_id, len(ids), ids[0], ids[-1])
-        live: list[int] = []
-        places: defaultdict[str, list[int]] = defaultdict(list)
-        for at in range(0, len(ids), READ):
-            for row in await self._contents(ids[at : at + READ]):
-                for gram in grams_of(row["content"]):
-                    places[gram].append(len(live))
-                live.append(row["id"])
-                await self._breathe()
-        if not live:
-            return None
-        pages = list(id_pages(live))
-        for page in gram_pages(_encoded(places, len(live))):
-            pages.append(page)
+    async def _build(self, user_id: str, ids: Sequence[int]) -> tuple[Block | None, Sequence[int]]:
+        """A block, not yet in use, of those of these messages that are still there, or None; and
+        those that are left for another, as it is full."""
+        block = await self._blocks.begin(user_id, ids[0], ids[-1])
+        building = Building()
+        done = 0
+        while done < len(ids) and not building.is_full:
+            some = ids[done : done + READ]
+            done += len(some)
+            for row in await self._contents(some):
+                if building.is_full:
+                    done = bisect_left(ids, row["id"])
+                    break
+                for _ in building.add(row["id"], row["content"]):
+                    await self._breathe()
+        if not building.ids:
+            return None, ids[done:]
+        pages: list[Page] = []
+        for page in building.pages():
+            if page is not None:
+                pages.append(page)
             if len(pages) >= PAGES:
                 await self._blocks.write(block, pages)
                 pages = []
             await self._breathe()
         await self._blocks.write(block, pages)
-        return block
+        size, weight = len(building.ids), building.weight
+        made = replace(block, size=size, weight=weight, last_id=building.ids[-1])
+        return made, ids[done:]
 
     async def _contents(self, ids: Sequence[int]) -> list[Row]:
         """Those that are not deleted."""
@@ -222,12 +235,12 @@ def _newest_small(blocks: Sequence[Block]) -> list[Block]:
     """Those behind the newest big one, as many as make one: between them lies nothing."""
     found: list[Block] = []
     for block in reversed(blocks):
-        if block.size >= BIG or sum(each.size for each in found) >= BIG:
+        if _is_big([block]) or _is_big(found):
             break
         found.append(block)
     return found[::-1]
 
 
-def _encoded(places: Mapping[str, list[int]], size: int) -> Iterator[tuple[int, bytes]]:
-    for gram in sorted(places):  # their keys have the same order
-        yield key_of(gram), encode(places[gram], size)
+def _is_big(blocks: Sequence[Block]) -> bool:
+    size, weight = sum(each.size for each in blocks), sum(each.weight for each in blocks)
+    return size >= BIG or weight >= HEAVY

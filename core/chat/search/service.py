@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
-from ...errors import InvalidInput
+from ...errors import Busy, InvalidInput
 from ...identity import Caller
 from ...storage.persistence import Persistence, Row
 from ..paging import BIGGEST, Listing, Window, decode_cursor
@@ -17,6 +20,8 @@ from .find import Finder, Span
 from .ranking import MAX_WORDS, best_first, words_of
 
 AT_ONCE = 4
+EACH = 32  # searches of one user that are read or wait
+SECONDS = 20.0  # from the question to the answer
 RANKED = 500
 NEWEST = Listing(
     select=MESSAGES, source="message m", row="m.id", key=("m.id",), kinds=(int,), descending=True
@@ -24,22 +29,32 @@ NEWEST = Listing(
 
 
 class Search:
-    """At most `AT_ONCE` searches read at a time; the others wait for their turn."""
+    """At most `AT_ONCE` searches read at a time, and of each user one; the others wait for their
+    turn, not for long and not too many."""
 
     def __init__(self, persistence: Persistence, worn: Callable[[int], None]) -> None:
         self._persistence = persistence
         self._finder = Finder(persistence, worn)
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._own: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._asked: Counter[str] = Counter()
 
     async def newest(self, caller: Caller, query: str, window: Window) -> Page[Found]:
         """Undeleted messages that contain `query`, the newest first."""
         wanted = [Wanted.of(query)]
         span, others = _spans(caller, window)
-        async with self._turns:
-            ids = await self._finder.find(span, wanted, window.size + 1)
-            rows = await self._rows(ids)
+        async with self._turn(caller):
+            rows: list[Row] = []
+            more = True
+            while more and not rows:  # again only if all that was found is gone meanwhile
+                ids = await self._finder.find(span, wanted, window.size + 1)
+                more = len(ids) > window.size
+                rows = await self._rows(ids[: window.size])
             beyond = {field for field, other in others if await self._finder.find(other, wanted, 1)}
-        return NEWEST.page_of(rows, window, beyond).of(_found)
+        page = NEWEST.page_of(rows, window, beyond).of(_found)
+        if window.backward:
+            return replace(page, has_previous=page.has_previous or more)
+        return replace(page, has_next=page.has_next or more)
 
     async def best(self, caller: Caller, query: str, size: int) -> Page[Found]:
         """Of the newest `RANKED` undeleted messages that contain every word of `query`, wherever,
@@ -52,11 +67,34 @@ class Search:
         if len(words) > MAX_WORDS:
             raise InvalidInput("query", f"has {len(words)} words; at most {MAX_WORDS} are ranked")
         wanted = [Wanted.of(word) for word in words]
-        async with self._turns:
+        async with self._turn(caller):
             ids = await self._finder.find(Span(caller.user_id, 0, BIGGEST), wanted, RANKED)
             rows = await self._rows(ids)
         order = best_first([row["content"] for row in rows], query)
         return NEWEST.page_of([rows[place] for place in order[:size]], Window(size), ()).of(_found)
+
+    @asynccontextmanager
+    async def _turn(self, caller: Caller) -> AsyncGenerator[None]:
+        """
+        Raises:
+            Busy: the user asks for too much at once, or it has taken too long.
+        """
+        user = caller.user_id
+        if self._asked[user] >= EACH:
+            raise Busy(f"{EACH} of your searches are waiting; try again when they are answered")
+        self._asked[user] += 1
+        own = self._own.setdefault(user, asyncio.Lock())
+        try:
+            async with asyncio.timeout(SECONDS), own, self._turns:
+                yield
+        except TimeoutError as error:
+            raise Busy(
+                f"the search took more than {SECONDS:g} seconds; ask for a longer text, or later"
+            ) from error
+        finally:
+            self._asked[user] -= 1
+            if not self._asked[user]:
+                del self._asked[user]
 
     async def _rows(self, ids: Sequence[int]) -> list[Row]:
         """Those of these messages, the caller's, that are still there, in the same order."""

@@ -258,7 +258,9 @@ class Migration(migrations.Migration):
                 ),
                 ("user_id", fields.CharField(max_length=255)),
                 ("state", fields.IntField()),
+                ("worn", fields.IntField()),
                 ("size", fields.IntField()),
+                ("weight", fields.IntField()),
                 ("first_id", fields.BigIntField()),
                 ("last_id", fields.BigIntField()),
             ],
@@ -267,7 +269,7 @@ class Migration(migrations.Migration):
                 "app": "core",
                 "indexes": [
                     Index(fields=["user_id", "last_id"]),
-                    Index(fields=["state"]),
+                    Index(fields=["state", "worn"]),
                 ],
                 "pk_attr": "id",
                 "table_description": "Some messages of one user that follow each other, indexed together.",

@@ -6,15 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from mission_system.core.chat.search import blocks, find, grams, indexer, pages
+from mission_system.core.chat.search import blocks, building, find, grams, indexer, pages
 
 TINY = {
     blocks: {"PAGES": 2},
-    find: {"SOME": 2, "MANY": 3, "FEW": 1, "GROUPS": (1, 2), "EDITED": 1, "RAREST": 2},
-    grams: {"MOST": 3},
+    building: {"HEAVY": 400, "PARTS": 3},
+    find: {
+        "SOME": 2,
+        "MANY": 3,
+        "FEW": 1,
+        "AT_MOST": 5,
+        "GROUPS": (1, 2),
+        "EDITED": 1,
+        "RAREST": 2,
+    },
+    grams: {"MOST": 3, "PIECE": 5},
     indexer: {
         "SMALL": 3,
         "BIG": 9,
+        "HEAVY": 400,
         "NOTED": 4,
         "TOGETHER": 2,
         "WAITING": 1,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mission_system.core.chat.search.case import Wanted
+from mission_system.core.chat.search.case import Wanted, composed_form
 
 SAME = [
     ("straße", "STRASSE"),
@@ -87,3 +87,12 @@ def test_places_lie_in_the_text_in_order(query: str, text: str) -> None:
         assert all(0 <= start < end <= len(text) for start, end in places)
         if Wanted.of(query).plain in Wanted.of(text).plain:
             assert places
+
+
+@pytest.mark.parametrize(
+    "text", ["\u1fb4", "\u1f84x", "\u03b1\u0345\u0301", "\u1f80\u0301", "e\u0345\u0323"]
+)
+def test_the_iota_below_is_the_same_however_it_is_written(text: str) -> None:
+    forms = {composed_form(normalize(form, text)) for form in ("NFC", "NFD")}
+    assert forms == {composed_form(text)}
+    assert len(forms) == 1

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
 from mission_system.core.chat.paging import Window
+from mission_system.core.chat.search.blocks import ids_in
 from mission_system.core.chat.search.case import Wanted
 from mission_system.core.chat.search.find import Finder, Span
 from mission_system.core.chat.search.indexer import Indexer
@@ -355,9 +356,10 @@ def test_blocks_that_lost_messages_never_make_one_too_big(
             for block in await blocks_of(running.database, world.caller):
                 running.chat.indexer.wear(block)
             await running.chat.indexer.round()
-        for number in range(9):
+        for number in range(9):  # a small block more, and more
             await world.say(world.sessions[0], f"word {number}")
-        await running.chat.indexer.catch_up()
+            if number % 3 == 2:
+                await running.chat.indexer.catch_up()
         rows = await running.database.fetch_all(
             "SELECT size FROM search_block WHERE user_id = ? AND state = 1",
             (world.caller.user_id,),
@@ -392,6 +394,120 @@ async def killed_again_and_again(node: Node) -> None:
     leftover = await node.database.fetch_all("SELECT id FROM search_block WHERE state = 0")
     assert leftover == []
     await world.check("word 2")
+
+
+@pytest.mark.parametrize("whole_session", [True, False])
+def test_what_is_removed_for_good_leaves_the_index_too(
+    runner: asyncio.Runner, running: Node, whole_session: bool
+) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        await world.open()
+        for number in range(11):  # nine in a block, two in the tail
+            await world.say(world.sessions[number % 3 == 1], f"secret {number}")
+            if number == 8:
+                await running.chat.indexer.catch_up()
+        await running.chat.indexer.catch_up()
+        [before] = await blocks_of(running.database, world.caller)
+        chat, caller = running.chat, world.caller
+        if whole_session:
+            await chat.delete_session(caller, world.sessions[1], soft=False)
+            removed = {world.messages[number] for number in (1, 4, 7, 10)}
+        else:
+            removed = {world.messages[4], world.messages[10]}
+            for message in removed:
+                await chat.delete_message(caller, message, soft=False)
+        tail = await running.database.fetch_all(
+            "SELECT message_id FROM search_tail WHERE user_id = ?", (caller.user_id,)
+        )
+        assert [row["message_id"] for row in tail] == [world.messages[9]]
+        # Another server does it, after a crash of this one.
+        await Indexer(running.database).round()
+        [after] = await blocks_of(running.database, world.caller)
+        assert after != before
+        assert set(await ids_in(running.database, after)) == set(world.messages[:9]) - removed
+        old = await running.database.fetch_all(
+            "SELECT 1 FROM search_page WHERE block_id = ?", (before,)
+        )
+        assert old == []
+        await world.check("secret")
+
+    runner.run(story())
+
+
+def test_what_is_removed_while_a_block_is_made_leaves_it_again(
+    runner: asyncio.Runner, running: Node
+) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for number in range(9):
+            await world.say(world.sessions[0], f"secret {number}")
+        removing = Removing(running, world)
+        await Indexer(removing).catch_up()  # type: ignore[arg-type]
+        assert removing.removed
+        await Indexer(running.database).round()
+        [block] = await blocks_of(running.database, world.caller)
+        assert await ids_in(running.database, block) == world.messages[1:]
+        await world.check("secret")
+
+    runner.run(story())
+
+
+class Removing:
+    """A storage where a message is removed after the indexer has read it."""
+
+    def __init__(self, node: Node, world: World) -> None:
+        self._node = node
+        self._world = world
+        self.fetch_one = node.database.fetch_one
+        self.write = node.database.write
+        self.units_ended = node.database.units_ended
+        self.removed = False
+
+    async def fetch_all(self, sql: str, params: Any = ()) -> Any:
+        rows = await self._node.database.fetch_all(sql, params)
+        if sql.startswith("SELECT id, content FROM message") and not self.removed:
+            self.removed = True
+            await self._node.chat.delete_message(
+                self._world.caller, self._world.messages[0], soft=False
+            )
+        return rows
+
+
+def test_long_messages_make_more_blocks_and_not_bigger_ones(
+    runner: asyncio.Runner, running: Node
+) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for number in range(12):
+            await world.say(world.sessions[0], f"{number}" + "".join(map(chr, range(200, 230))))
+            await running.chat.indexer.catch_up()
+        await world.check("æçè")
+
+        async def weights() -> list[int]:
+            rows = await running.database.fetch_all(
+                "SELECT weight FROM search_block WHERE user_id = ? AND state = 1 ORDER BY last_id",
+                (world.caller.user_id,),
+            )
+            return [row["weight"] for row in rows]
+
+        # A block is full with the message that makes it so, which weighs 7 for each of its grams.
+        assert len(await weights()) > 1
+        assert max(await weights()) < 400 * 5 / 3
+        for message in world.messages:  # what was short when the block was made
+            await running.chat.edit_message(
+                world.caller, message, "".join(chr(300 + message % 7 * 40 + at) for at in range(40))
+            )
+        for block in await blocks_of(running.database, world.caller):
+            running.chat.indexer.wear(block)
+        await running.chat.indexer.round()
+        assert max(await weights()) < 400 * 5 / 3
+        await world.check(chr(310))
+
+    runner.run(story())
 
 
 def test_all_of_a_long_story_ends_up_in_few_blocks(runner: asyncio.Runner, running: Node) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from mission_system.core.chat.paging import Window
-from mission_system.core.errors import InvalidInput
+from mission_system.core.chat.search import find, service
+from mission_system.core.chat.search.case import Wanted
+from mission_system.core.chat.search.find import Finder, Span
+from mission_system.core.errors import Busy, InvalidInput
 from mission_system.core.node import Node
 
 from ..conftest import ANN, BOB, say
@@ -64,3 +70,105 @@ async def test_the_newest_of_the_users_undeleted_messages_come_first(
 async def test_a_search_is_bounded(node: Node, query: str, limit: int) -> None:
     with pytest.raises(InvalidInput):
         await node.chat.search(ANN, query, Window(limit))
+
+
+class Interfering:
+    """A storage that calls `interfere` before each read that starts like that."""
+
+    def __init__(self, node: Node, start: str, interfere: Any) -> None:
+        self._real = node.database
+        self._start = start
+        self._interfere = interfere
+        self.fetch_one = self._real.fetch_one
+
+    async def fetch_all(self, sql: str, params: Any = ()) -> Any:
+        if sql.startswith(self._start):
+            await self._interfere()
+        return await self._real.fetch_all(sql, params)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+async def test_a_message_that_goes_while_it_is_found_does_not_end_the_pages(
+    node: Node, session: str, backward: bool
+) -> None:
+    for number in range(3):
+        await say(node, session, f"word {number}")
+    all_found = (await node.chat.search(ANN, "word", Window(50))).items
+    ids = [each.message.message_id for each in all_found]
+    if backward:
+        ids.reverse()
+    gone = ids[1]
+
+    async def remove() -> None:
+        if not (await node.chat.get_message(ANN, gone)).deleted_at:
+            await node.chat.delete_message(ANN, gone)
+
+    storage: Any = Interfering(node, "SELECT m.*, s.public_id", remove)
+    page = await service.Search(storage, lambda _: None).newest(
+        ANN, "word", Window(2, backward=backward)
+    )
+    assert [each.message.message_id for each in page.items] == [ids[0]]
+    assert (page.has_previous, page.has_next) == (backward, not backward)
+
+
+async def test_any_number_of_edited_messages_is_looked_at(node: Node, session: str) -> None:
+    finder = Finder(node.database, lambda _: None)
+    message, _ = await say(node, session, "word")
+    many = {message, *range(1_000_000, 1_100_000)}
+    rows = await finder._contents(Span(ANN.user_id, 0, 2_000_000), many)
+    assert [row["id"] for row in rows] == [message]
+
+
+async def test_others_have_their_turn_while_many_texts_are_looked_at(
+    node: Node, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        await say(node, session, f"word {number}")
+    monkeypatch.setattr(find, "TURN_SECONDS", 0.0)
+    looked, turns = 0, set[int]()
+    real = Wanted.is_in
+
+    def is_in(self: Wanted, text: str) -> bool:
+        nonlocal looked
+        looked += 1
+        return real(self, text)
+
+    monkeypatch.setattr(Wanted, "is_in", is_in)
+    searching = asyncio.create_task(found(node, "nowhere"))
+    while not searching.done():
+        turns.add(looked)
+        await asyncio.sleep(0)
+    assert len(turns) > 10
+
+
+async def test_a_search_that_takes_too_long_is_given_up(
+    node: Node, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SECONDS", 0.05)
+    await say(node, session, "word")
+    storage: Any = Interfering(node, "SELECT u.id", asyncio.Event().wait)
+    with pytest.raises(Busy):
+        await service.Search(storage, lambda _: None).newest(ANN, "word", Window(2))
+
+
+async def test_one_user_takes_one_turn_and_not_those_of_others(node: Node, session: str) -> None:
+    await say(node, session, "word")
+    begun, go = 0, asyncio.Event()
+
+    async def hang() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            await go.wait()
+
+    search = service.Search(Interfering(node, "SELECT u.id", hang), lambda _: None)  # type: ignore[arg-type]
+    anns = [asyncio.create_task(search.newest(ANN, "word", Window(2))) for _ in range(service.EACH)]
+    while not begun:
+        await asyncio.sleep(0)
+    assert (await search.newest(BOB, "word", Window(2))).items == ()
+    with pytest.raises(Busy, match="waiting"):
+        await search.newest(ANN, "word", Window(2))
+    assert begun == 2
+    go.set()
+    assert {len(page.items) for page in await asyncio.gather(*anns)} == {2}
+    assert len((await search.newest(ANN, "word", Window(2))).items) == 2
