@@ -49,7 +49,7 @@ class Search:
             while more and not rows:  # again only if all that was found is gone meanwhile
                 ids = await self._finder.find(span, wanted, window.size + 1)
                 more = len(ids) > window.size
-                rows = await self._rows(ids[: window.size])
+                rows = await self._rows(ids[: window.size], wanted)
             beyond = {field for field, other in others if await self._finder.find(other, wanted, 1)}
         page = NEWEST.page_of(rows, window, beyond).of(_found)
         if window.backward:
@@ -69,7 +69,7 @@ class Search:
         wanted = [Wanted.of(word) for word in words]
         async with self._turn(caller):
             ids = await self._finder.find(Span(caller.user_id, 0, BIGGEST), wanted, RANKED)
-            rows = await self._rows(ids)
+            rows = await self._rows(ids, wanted)
         order = best_first([row["content"] for row in rows], query)
         return NEWEST.page_of([rows[place] for place in order[:size]], Window(size), ()).of(_found)
 
@@ -96,8 +96,9 @@ class Search:
             if not self._asked[user]:
                 del self._asked[user]
 
-    async def _rows(self, ids: Sequence[int]) -> list[Row]:
-        """Those of these messages, the caller's, that are still there, in the same order."""
+    async def _rows(self, ids: Sequence[int], wanted: Sequence[Wanted]) -> list[Row]:
+        """Those of these messages, the caller's, that are still there and say still what was
+        found in them, in the same order."""
         if not ids:
             return []
         marks = ", ".join("?" * len(ids))
@@ -105,7 +106,9 @@ class Search:
             f"{MESSAGES} WHERE m.id IN ({marks}) AND m.deleted_at IS NULL",
             ids,
         )
-        by_id = {row["id"]: row for row in rows}
+        by_id = {
+            row["id"]: row for row in rows if all(each.is_in(row["content"]) for each in wanted)
+        }
         return [by_id[id] for id in ids if id in by_id]
 
 
