@@ -89,7 +89,7 @@ class Documents:
             ]
         try:
             size = measure(self._schema(), document)
-            errors = excess(size, self.limits)
+            errors = excess(self._schema(), size, self.limits)
             return size.variable, errors or validate(
                 self._schema(), document, self._rules, hide_suggestions=not self.introspection
             )
@@ -108,7 +108,8 @@ class Documents:
             return [error]
         if not prepared.variable:
             return []
-        return excess(measure(self._schema(), prepared.document, variables), self.limits)
+        schema = self._schema()
+        return excess(schema, measure(schema, prepared.document, variables), self.limits)
 
     def cost(
         self, prepared: Prepared, name: str | None, variables: dict[str, Any]

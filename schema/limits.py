@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from graphql import (
@@ -32,14 +33,19 @@ from graphql import (
     VariableNode,
     get_named_type,
     is_composite_type,
+    parse,
     type_from_ast,
 )
 
 from .arguments import MAX_PAGE, PAGE
 from .errors import TOO_LARGE
+from .introspection import listed, whole_schema
 
 UNPAGED = 10
 """Assumed length of a list that takes no `first`."""
+
+INTROSPECTIONS = 2
+"""How many times what tools ask for to learn the whole schema one operation may ask for."""
 
 LONGEST_NUMBER = {TokenKind.INT: 20, TokenKind.FLOAT: 40}
 """In characters: any 64-bit number fits. Python refuses to convert integers of thousands."""
@@ -65,12 +71,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a selection amounts to. `variable`: some page size in it is a variable."""
+    """What a selection amounts to. `introspected` is the cost of what it asks of the schema, which
+    counts by itself. `variable`: some page size in it is a variable."""
 
     depth: int = 0
     aliases: int = 0
     fields: int = 0
     cost: int = 0
+    introspected: float = 0
     variable: bool = False
 
     def beside(self, other: Size) -> Size:
@@ -79,6 +87,7 @@ class Size:
             self.aliases + other.aliases,
             self.fields + other.fields,
             self.cost + other.cost,
+            self.introspected + other.introspected,
             self.variable or other.variable,
         )
 
@@ -97,6 +106,7 @@ def measure(
         max((size.aliases for size in sizes), default=0),
         max((size.fields for size in sizes), default=0),
         max((size.cost for size in sizes), default=0),
+        max((size.introspected for size in sizes), default=0),
         any(size.variable for size in sizes),
     )
 
@@ -129,13 +139,23 @@ def report(
     }
 
 
-def excess(size: Size, limits: Limits) -> list[GraphQLError]:
+@lru_cache(maxsize=4)
+def most_introspected(schema: GraphQLSchema) -> float:
+    """How much of itself a schema tells at once: it grows with what plugins add to it."""
+    return INTROSPECTIONS * measure(schema, parse(whole_schema())).introspected
+
+
+def excess(schema: GraphQLSchema, size: Size, limits: Limits) -> list[GraphQLError]:
     """One error for each limit that `size` is above."""
     checks = {
         "levels of nesting": (size.depth, limits.depth),
         "aliases": (size.aliases, limits.aliases),
         "selected fields": (size.fields, limits.fields),
         "fields in the response (selected fields times page sizes)": (size.cost, limits.cost),
+        "fields of introspection in the response": (
+            round(size.introspected),
+            round(most_introspected(schema)),
+        ),
     }
     return [
         GraphQLError(
@@ -181,7 +201,7 @@ class _Walk:
             for definition in document.definitions
             if isinstance(definition, FragmentDefinitionNode)
         }
-        self._measured: dict[str, Size] = {}
+        self._measured: dict[tuple[str, bool], Size] = {}
         self._used: set[str] = set()
 
     def operation(self, node: OperationDefinitionNode) -> Size:
@@ -198,28 +218,32 @@ class _Walk:
         self._defaults = {}
         return [self._fragment(name) for name in self._fragments.keys() - self._used]
 
-    def _selections(self, node: SelectionSetNode, parent: GraphQLCompositeType | None) -> Size:
+    def _selections(
+        self, node: SelectionSetNode, parent: GraphQLCompositeType | None, of_all: bool = False
+    ) -> Size:
+        """`of_all`: they are made of each type of the schema in turn."""
         size = Size()
         for selection in node.selections:
             match selection:
                 case FieldNode():
-                    size = size.beside(self._field(selection, parent))
+                    size = size.beside(self._field(selection, parent, of_all))
                 case FragmentSpreadNode():
-                    size = size.beside(self._fragment(selection.name.value))
+                    size = size.beside(self._fragment(selection.name.value, of_all))
                 case InlineFragmentNode():
                     inner = self._condition(selection) or parent
-                    size = size.beside(self._selections(selection.selection_set, inner))
+                    size = size.beside(self._selections(selection.selection_set, inner, of_all))
         return size
 
-    def _fragment(self, name: str) -> Size:
-        if name not in self._measured:
+    def _fragment(self, name: str, of_all: bool = False) -> Size:
+        key = name, of_all
+        if key not in self._measured:
             self._used.add(name)
-            self._measured[name] = Size()  # a cycle ends here; validation refuses it by name
+            self._measured[key] = Size()  # a cycle ends here; validation refuses it by name
             fragment = self._fragments.get(name)
             if fragment is not None:
                 parent = self._condition(fragment)
-                self._measured[name] = self._selections(fragment.selection_set, parent)
-        return self._measured[name]
+                self._measured[key] = self._selections(fragment.selection_set, parent, of_all)
+        return self._measured[key]
 
     def _condition(
         self, node: FragmentDefinitionNode | InlineFragmentNode
@@ -227,21 +251,40 @@ class _Walk:
         found = type_from_ast(self._schema, node.type_condition) if node.type_condition else None
         return found if is_composite_type(found) else None
 
-    def _field(self, node: FieldNode, parent: GraphQLCompositeType | None) -> Size:
+    def _field(self, node: FieldNode, parent: GraphQLCompositeType | None, of_all: bool) -> Size:
         field = self._schema.get_field(parent, node.name.value) if parent else None
+        type_ = get_named_type(field.type) if field else None
+        inside = type_ if is_composite_type(type_) else None
+        if field is not None and inside is not None and inside.name.startswith("__"):
+            return self._introspected(node, field, inside, of_all)
         inner = Size()
         if node.selection_set is not None:
-            type_ = get_named_type(field.type) if field else None
-            inner = self._selections(
-                node.selection_set, type_ if is_composite_type(type_) else None
-            )
+            inner = self._selections(node.selection_set, inside)
         length, variable = self._length(node, field, parent)
         return Size(
             inner.depth + 1,
             inner.aliases + (node.alias is not None),
             inner.fields + 1,
             inner.cost * length + 1,
+            inner.introspected + (parent is not None and parent.name.startswith("__")),
             inner.variable or variable,
+        )
+
+    def _introspected(
+        self, node: FieldNode, field: GraphQLField, inside: GraphQLCompositeType, of_all: bool
+    ) -> Size:
+        name = node.name.value
+        # A type that a field or another type leads to may be the largest for each of them.
+        of_each = name == "types" or (of_all and _is_list(field) and inside.name != "__Type")
+        inner = Size()
+        if node.selection_set is not None:
+            inner = self._selections(node.selection_set, inside, of_each)
+        return Size(
+            inner.depth + 1,
+            inner.aliases + (node.alias is not None),
+            inner.fields + 1,
+            inner.cost + 1,
+            inner.introspected * listed(self._schema).length(name, of_all) + 1,
         )
 
     def _length(
@@ -260,9 +303,8 @@ class _Walk:
         if "ids" in field.args:
             given = [a.value for a in node.arguments or () if a.name.value == "ids"]
             return self._listed(given[0] if given else None), True
-        # The lists inside a connection have the length that its `first` gave already, and
-        # introspection is bounded by a rule of its own.
-        plain = not parent.name.startswith("__") and not parent.name.endswith("Connection")
+        # The lists inside a connection have the length that its `first` gave already.
+        plain = not parent.name.endswith("Connection")
         return (UNPAGED if plain and _is_list(field) else 1), False
 
     def _number(self, value: Any) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from graphql import get_introspection_query, parse
@@ -210,6 +211,37 @@ async def test_the_usual_introspection_is_allowed(client: Client) -> None:
         get_introspection_query(input_value_deprecation=True, specified_by_url=True)
     )
     assert len(data["__schema"]["types"]) > 30
+
+
+@pytest.mark.parametrize("options", [{"type_depth": 12, "one_of": True}, {"descriptions": False}])
+async def test_every_form_of_the_usual_introspection_is_allowed(
+    client: Client, options: dict[str, Any]
+) -> None:
+    assert (await client.data(get_introspection_query(**options)))["__schema"]
+
+
+async def test_introspection_is_counted_as_it_turns_out(client: Client) -> None:
+    """What tools ask for is allowed twice, so it has to be known how large it is."""
+
+    def fields(value: Any) -> int:
+        if isinstance(value, dict):
+            return sum(1 + fields(each) for each in value.values())
+        return sum(map(fields, value)) if isinstance(value, list) else 0
+
+    query = get_introspection_query()
+    found = fields(await client.data(query))
+    assert found < size_of(client.schema, query).introspected < found * 1.5
+
+
+async def test_introspection_that_is_wide_is_refused(client: Client) -> None:
+    wide = " ".join(f"a{n}: fields {{ name type {{ name kind }} }}" for n in range(20))
+    error = await client.error(f"{{ __schema {{ types {{ {wide} }} }} }}")
+    assert error["extensions"] == {"code": "TOO_LARGE"}
+    assert "fields of introspection in the response; the most is" in error["message"]
+    fragment = f"fragment F on __Type {{ {wide} }}"
+    error = await client.error(f"{{ __schema {{ types {{ ...F }} }} }} {fragment}")
+    assert error["extensions"] == {"code": "TOO_LARGE"}
+    await client.data(f'{{ __type(name: "Session") {{ ...F }} }} {fragment}')
 
 
 async def test_what_no_operation_spreads_is_measured_too(

@@ -108,6 +108,17 @@ DOCUMENTS = {
     + "name"
     + " } } }" * 5
     + " } } }",
+    "wide introspection": "{ __schema { types { fields { "
+    + repeated(
+        "a@: type { ofType { fields { name description args { name type { name } } } } }", 49
+    )
+    + " } } } }",
+    "wide introspection of one type": '{ __type(name: "Query") { '
+    + repeated("a@: fields { type { ofType { fields { name args { name } } } } }", 45)
+    + " } }",
+    "wide introspection in fragments": "{ __schema { types { ...T } } } fragment T on __Type { "
+    + repeated("a@: fields { ...F }", 40)
+    + " } fragment F on __Field { name description type { name kind ofType { name } } }",
     "huge pages": "{ sessions(first: 200) { nodes { messages(first: 200) { nodes {"
     " id content process { state } } } } } }",
     "a page of a thousand million": "{ sessions(first: 1000000000) { nodes { id } } }",
@@ -248,7 +259,7 @@ async def test_others_are_answered_while_many_attack_at_once(http: Http) -> None
 
 async def test_a_socket_refuses_attacks_and_goes_on(connected: Connect) -> None:
     async with connected() as socket:
-        for name in ("alias flood", "circular fragments", "a long number", "deep introspection"):
+        for name in ("alias flood", "circular fragments", "a long number", "wide introspection"):
             [error] = await operation(socket, name, DOCUMENTS[name])
             assert error["type"] == "error"
         [error] = await operation(socket, "v", ONE, id=[1] * 100_000)
