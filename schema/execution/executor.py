@@ -78,9 +78,11 @@ class PlanExecutor(Executor[None]):
         self.planned = planned
         self._given: dict[Field, dict[str, Any]] = {}
         self._unplain: dict[int, Field] = {}
+        self._root: Plan | None = None
 
     def for_event(self, event: object) -> PlanExecutor:
         """The executor of one event of a subscription."""
+        self._root = self._root_plan()  # its variables are the same for every event
         executor = copy(self)
         executor.root_value = event
         executor.collected_errors = CollectedErrors()
@@ -309,7 +311,7 @@ class PlanExecutor(Executor[None]):
         return plan
 
     def _root_plan(self) -> Plan:
-        plan = self.planned.root
+        plan = self._root or self.planned.root
         if plan is None:
             kind = self.schema.get_root_type(self.operation.operation)
             assert kind is not None  # validation has seen to it

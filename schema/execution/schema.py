@@ -27,7 +27,7 @@ from ..subscribers import Subscribers
 from .executor import PlanExecutor, is_awaitable
 from .inputs import build_quickly
 from .plan import Planner
-from .results import Results, SharedResult
+from .results import Results, SharedResult, Sharing
 
 T = TypeVar("T")
 
@@ -77,6 +77,7 @@ class MissionSchema(strawberry.Schema):
         self._documents = Documents(lambda: self._schema, limits, introspection=introspection)
         self._planner = Planner(self._schema)
         build_quickly(each.definition for each in self.schema_converter.type_map.values())
+        self._sharing = Sharing()
         self._timeout = timeout
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
@@ -177,9 +178,30 @@ class MissionSchema(strawberry.Schema):
         try:
             async with aclosing(cast("AsyncGenerator[Any, None]", source)) as events:
                 async for event in events:
-                    yield await _event_result(executor, event, told)
+                    yield await self._event_result(executor, event, told)
         except Exception as error:
             yield ExecutionResult(None, [presented(_wrapped(error))], told)
+
+    async def _event_result(
+        self, executor: PlanExecutor, event: object, told: Told
+    ) -> ExecutionResult:
+        shared = getattr(event, "results", None)
+        if told is not None or not isinstance(shared, Results):
+            shared = None
+        elif (known := shared.get(executor.planned)) is not None:
+            return known
+        running = executor.for_event(event)
+        result = running.execute_operation(False)
+        shown = _shown(await result if is_awaitable(result) else result, told)
+        if (
+            shared is not None
+            and running.plain
+            and not shown.errors
+            and not executor.planned.conditional
+        ):
+            shown = SharedResult(shown.data, None)
+            self._sharing.keep(shared, executor.planned, shown)
+        return shown
 
     def _prepared(
         self,
@@ -243,25 +265,6 @@ class MissionSchema(strawberry.Schema):
                 f"The operation took longer than {self._timeout:g} seconds and was given up.",
                 extensions={"code": TIMEOUT},
             ) from error
-
-
-async def _event_result(executor: PlanExecutor, event: object, told: Told) -> ExecutionResult:
-    shared = getattr(event, "results", None)
-    if told is not None or not isinstance(shared, Results):
-        shared = None
-    elif (known := shared.get(executor.planned)) is not None:
-        return known
-    running = executor.for_event(event)
-    result = running.execute_operation(False)
-    shown = _shown(await result if is_awaitable(result) else result, told)
-    if (
-        shared is not None
-        and running.plain
-        and not shown.errors
-        and not executor.planned.conditional
-    ):
-        shown = shared[executor.planned] = SharedResult(shown.data, None)
-    return shown
 
 
 def _shown(result: CoreResult, told: Told) -> ExecutionResult:

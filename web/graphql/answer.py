@@ -12,7 +12,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from ...schema.errors import INTERNAL, TIMEOUT
-from ...schema.execution.results import SharedResult
+from ...schema.execution.results import LARGEST, SharedResult
 from .media import Media
 
 _STATUS = {INTERNAL: 500, TIMEOUT: 504}
@@ -30,9 +30,12 @@ def body_of(result: ExecutionResult) -> dict[str, Any]:
 
 def written(result: SharedResult) -> orjson.Fragment:
     """A result that many are sent, put into JSON for the first of them."""
-    if result.encoded is None:
-        result.encoded = orjson.dumps(body_of(result))
-    return orjson.Fragment(result.encoded)
+    encoded = result.encoded
+    if encoded is None:
+        encoded = orjson.dumps(body_of(result))
+        if len(encoded) <= LARGEST:
+            result.encoded = encoded
+    return orjson.Fragment(encoded)
 
 
 def answered(result: ExecutionResult, media: Media) -> Response:

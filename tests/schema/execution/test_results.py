@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from graphql import ExecutionResult as CoreResult
+from graphql import parse
 from strawberry.types import ExecutionResult
+from strawberry.types.graphql import OperationType
 
-from mission_system.schema.execution.results import SharedResult
+from mission_system.schema.execution.plan import Field, Operation
+from mission_system.schema.execution.results import Results, SharedResult, Sharing
+from mission_system.schema.reply import ReplyDelta
 
 from ..conftest import Client
 
@@ -19,6 +25,13 @@ RENAMED = 'subscription ($id: ID!) { sessionEvents(sessionId: $id, after: "") { 
 CHOSEN = """subscription ($id: ID!, $typed: Boolean!) {
   sessionEvents(sessionId: $id, after: "") { seq type @include(if: $typed) }
 }"""
+
+
+LAST = "query ($id: ID!) { session(id: $id) { lastCursor } }"
+AFTER = """subscription ($id: ID!, $after: String) {
+  sessionEvents(sessionId: $id, after: $after) { seq type }
+}"""
+TWO = parse("query A { viewer { userId } } query B { viewer { role } }")
 
 
 async def opened(
@@ -85,3 +98,62 @@ async def test_what_a_resolver_has_a_say_in_is_not_shared(client: Client) -> Non
     assert found[-1].data
     assert found[-1].data["replyStream"]["process"]["usage"]["steps"] > 0
     assert not any(isinstance(result, SharedResult) for result in found)
+
+
+async def test_what_is_kept_does_not_grow_with_who_follows(client: Client) -> None:
+    """One who stays keeps the newest events in memory, and others come and go over them."""
+    session = (await client.send("hi"))["process"]["sessionId"]
+    after = (await client.data(LAST, id=session))["session"]["lastCursor"]
+    stays = await opened(client, AFTER, id=session, after=after)
+    async with aclosing(stays):
+        waiting = asyncio.ensure_future(anext(stays))
+        while not client.node.followers._tails:
+            await asyncio.sleep(0.01)
+        await client.send("again", sessionId=session)
+        await waiting
+        for number in range(20):
+            query = AFTER.replace("type", f"a{number}: type")
+            await first(await opened(client, query, id=session, after=after))
+        [tail] = client.node.followers._tails.values()
+        kept = [len(made.results) for event in tail._ring for made in event.made.values()]
+    assert kept
+    assert 0 < max(kept) <= 4
+
+
+def test_results_are_kept_of_the_newest_events_only() -> None:
+    operations = [Operation(node, TWO) for node in TWO.definitions]  # type: ignore[arg-type]
+    sharing, events = Sharing(events=3, each=1), [Results() for _ in range(5)]
+    for results in events:
+        for operation in operations:
+            sharing.keep(results, operation, SharedResult({}, None))
+    assert [len(results) for results in events] == [0, 0, 1, 1, 1]
+    assert operations[0] in events[-1]
+
+
+def test_a_kept_result_does_not_keep_its_operation() -> None:
+    """A document takes much more memory than a result does."""
+    sharing, results = Sharing(), Results()
+    operation = Operation(TWO.definitions[0], TWO)  # type: ignore[arg-type]
+    sharing.keep(results, operation, SharedResult({}, None))
+    assert len(results) == 1
+    del operation
+    gc.collect()
+    assert len(results) == 0
+
+
+async def test_the_plan_of_a_subscription_is_made_once(client: Client) -> None:
+    """Also where variables decide what is selected, and a value's type is found out each time."""
+    query = """subscription ($texts: Boolean!) { replyStream(processId: "") {
+      ... on ReplyDelta { offset text @include(if: $texts) } } }"""
+    executor, _ = client.schema._prepared(
+        query, {"texts": True}, client.context, None, None, set(OperationType), None
+    )
+    fields: list[int] = []
+    for offset in range(4):
+        event = ReplyDelta(cursor="", step="", attempt=1, offset=offset, text="a")
+        result = executor.for_event(event).execute_operation()
+        assert isinstance(result, CoreResult)
+        assert result.data == {"replyStream": {"offset": offset, "text": "a"}}
+        gc.collect()
+        fields.append(sum(isinstance(each, Field) for each in gc.get_objects()))
+    assert set(fields) == {fields[0]}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 from graphql import GraphQLError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from mission_system.web.graphql.answer import answered, refused
+from mission_system.schema.execution.results import LARGEST, SharedResult
+from mission_system.web.graphql.answer import answered, refused, written
 from mission_system.web.graphql.media import Media
 
 
@@ -43,3 +45,11 @@ def test_a_refusal_is_json_whatever_was_asked_for() -> None:
         response = refused(error("INVALID_REQUEST"), media, 405, {"Allow": "POST"})
         assert (response.status_code, response.headers["allow"]) == (405, "POST")
         assert "json; charset=utf-8" in response.headers["content-type"]
+
+
+def test_only_what_is_small_is_kept_as_it_is_written() -> None:
+    small, large = SharedResult({"a": "x"}, None), SharedResult({"a": "x" * LARGEST}, None)
+    for result in (small, large):
+        assert orjson.loads(orjson.dumps(written(result))) == {"data": result.data}
+    assert small.encoded == b'{"data":{"a":"x"}}'
+    assert large.encoded is None
