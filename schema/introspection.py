@@ -38,7 +38,7 @@ class Listed:
                 lengths["enumValues"].append(len(type_.values))
             if is_union_type(type_) or is_interface_type(type_):
                 lengths["possibleTypes"].append(len(schema.get_possible_types(type_)))
-        # Each level of `ofType` leads on for no more than some types: a list, or what is never null.
+        # Each level of `ofType` leads on for some types only: lists, and what is never null.
         written = [str(of.type) for field in fields for of in (field, *field.args.values())]
         wrapped = sum(text.count("!") + text.count("[") for text in written)
         types, directives = len(schema.type_map), schema.directives

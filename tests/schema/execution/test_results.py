@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+import strawberry
 from graphql import ExecutionResult as CoreResult
 from graphql import parse
 from strawberry.types import ExecutionResult
@@ -150,7 +151,8 @@ async def test_the_plan_of_a_subscription_is_made_once(client: Client) -> None:
     )
     fields: list[int] = []
     for offset in range(4):
-        event = ReplyDelta(cursor="", step="", attempt=1, offset=offset, text="a")
+        delta = ReplyDelta(cursor="", step="", attempt=1, offset=offset, text="a")
+        event = strawberry.cast(ReplyDelta, delta)
         result = executor.for_event(event).execute_operation()
         assert isinstance(result, CoreResult)
         assert result.data == {"replyStream": {"offset": offset, "text": "a"}}
