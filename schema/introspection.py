@@ -39,7 +39,8 @@ class Listed:
             if is_union_type(type_) or is_interface_type(type_):
                 lengths["possibleTypes"].append(len(schema.get_possible_types(type_)))
         # Each level of `ofType` leads on for some types only: lists, and what is never null.
-        written = [str(of.type) for field in fields for of in (field, *field.args.values())]
+        written = [str(field.type) for field in fields]
+        written += [str(each.type) for field in fields for each in field.args.values()]
         wrapped = sum(text.count("!") + text.count("[") for text in written)
         types, directives = len(schema.type_map), schema.directives
         self._average = {name: _share(found, types) for name, found in lengths.items()}
@@ -47,7 +48,8 @@ class Listed:
         self._most: dict[str, float] = {
             name: max(found, default=0) for name, found in lengths.items()
         }
-        arguments = [len(each.args) for each in (*fields, *directives)]
+        arguments = [len(field.args) for field in fields]
+        arguments += [len(directive.args) for directive in directives]
         self._most["args"] = max(arguments, default=0)
         self._most["ofType"] = wrapped / (len(written) + wrapped)
         self._most["types"] = types
