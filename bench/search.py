@@ -16,7 +16,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -177,6 +178,15 @@ async def insert_times(chat: ChatService, database: Database, author: Author) ->
 
 async def measure(count: int, searches: int, url: str | None) -> dict[str, Times]:
     author = Author(SEED)
+    async with stocked(author, count, url) as (_, chat):
+        return await search_times(chat, author, searches)
+
+
+@asynccontextmanager
+async def stocked(
+    author: Author, count: int, url: str | None = None
+) -> AsyncIterator[tuple[Database, ChatService]]:
+    """A database with so many messages that are indexed; tells what that has cost."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data=Path(folder), database_url=url)  # type: ignore[arg-type]
         database = make_database(settings)
@@ -199,7 +209,7 @@ async def measure(count: int, searches: int, url: str | None) -> dict[str, Times
                 f" {size / 1e6:,.0f} MB, {size / count:.0f} bytes a message",
                 flush=True,
             )
-            return await search_times(chat, author, searches)
+            yield database, chat
         finally:
             await database.close()
 

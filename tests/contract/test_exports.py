@@ -10,6 +10,7 @@ from contextlib import closing
 import httpx
 import pytest
 from databases import CHOSEN, ChosenDatabases
+from generators import is_closed
 
 from mission_system.core.chat.records import Message, Session
 from mission_system.core.chat.search.indexer import Indexer
@@ -108,8 +109,8 @@ def test_a_client_that_leaves_ends_the_export(
     [session] = long.sessions()
     with closing(Dawdler(long, session["session_id"]).socket):
         [messages] = reading
-        assert messages.ag_frame is not None
-    until(lambda: messages.ag_frame is None)
+        assert not is_closed(messages)
+    until(lambda: is_closed(messages))
 
 
 def test_a_session_is_removed_while_somebody_reads_its_export_slowly(api: Api) -> None:

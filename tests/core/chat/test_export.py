@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 
 import pytest
+from generators import is_closed
 
 from mission_system.core.chat.export import FORMATS, ExportFormat, export
 from mission_system.core.chat.records import Message
@@ -99,9 +100,9 @@ async def test_an_export_that_is_left_half_read_closes_what_it_reads(
     parts = export(record, messages, format).parts
     for _ in range(3):
         await anext(parts)
-    assert messages.ag_frame is not None
+    assert not is_closed(messages)
     await parts.aclose()
-    assert messages.ag_frame is None
+    assert is_closed(messages)
 
 
 async def test_a_session_that_grows_meanwhile_is_exported_as_it_was(

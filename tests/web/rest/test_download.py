@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import structlog
+from generators import is_closed
 from starlette.types import Message, Scope
 
 from mission_system.web.rest.download import PIECE, Download
@@ -40,7 +41,7 @@ async def test_what_a_file_is_made_from_is_closed_when_the_client_leaves() -> No
     async with asyncio.timeout(60):
         await Download("a.txt", "text/plain", parts)(SCOPE, receive, send)
     assert reached.is_set()
-    assert parts.ag_frame is None
+    assert is_closed(parts)
 
 
 async def test_what_a_file_is_made_from_is_closed_when_the_client_stops_reading() -> None:
@@ -53,7 +54,7 @@ async def test_what_a_file_is_made_from_is_closed_when_the_client_stops_reading(
     with structlog.testing.capture_logs() as logs:
         async with asyncio.timeout(60):
             await Download("a.txt", "text/plain", parts, 0.01)(SCOPE, never, send)
-    assert parts.ag_frame is None
+    assert is_closed(parts)
     assert [entry["event"] for entry in logs] == ["request.client_stalled"]
 
 
@@ -66,7 +67,7 @@ async def test_what_a_file_is_made_from_is_closed_when_it_cannot_be_sent() -> No
 
     with pytest.raises(RuntimeError, match="a defect"):
         await Download("a.txt", "text/plain", parts)(SCOPE, never, send)
-    assert parts.ag_frame is None
+    assert is_closed(parts)
 
 
 async def test_a_file_is_sent_in_pieces_of_a_good_size() -> None:
