@@ -37,12 +37,40 @@ from graphql import (
     type_from_ast,
 )
 
+from ..core.memory.working import MAX_KEYS
+from ..core.tower.inbox import LONGEST
+from ..core.tower.model_usage import MOST as MODELS
 from .arguments import MAX_PAGE, PAGE
 from .errors import TOO_LARGE
 from .introspection import listed, whole_schema
 
 UNPAGED = 10
 """Assumed length of a list that takes no `first`."""
+
+LENGTHS = {
+    "Inbox.waiting": LONGEST,
+    "Inbox.added": LONGEST,
+    "Inbox.gone": LONGEST,
+    "Query.memory": MAX_KEYS,
+    "Query.systemModelUsage": MODELS,
+    "Session.workingState": MAX_KEYS,
+    "Viewer.modelUsage": MODELS,
+}
+"""The most that a list holds which takes no `first` and may be long."""
+
+WEIGHTS = {
+    "Event.payload": 10,
+    "Interrupt.data": 10,
+    "Message.content": 10,
+    "Message.data": 10,
+    "Message.originalContent": 10,
+    "Process.reply": 10,
+    "Process.text": 10,
+    "Prompt.text": 10,
+    "Tool.parameters": 10,
+    "WorkingState.value": 50,
+}
+"""For how many fields one counts that may hold thousands of characters."""
 
 INTROSPECTIONS = 2
 """How many times what tools ask for to learn the whole schema one operation may ask for."""
@@ -265,7 +293,7 @@ class _Walk:
             inner.depth + 1,
             inner.aliases + (node.alias is not None),
             inner.fields + 1,
-            inner.cost * length + 1,
+            inner.cost * length + _of(WEIGHTS, parent, node, 1),
             inner.introspected + (parent is not None and parent.name.startswith("__")),
             inner.variable or variable,
         )
@@ -305,7 +333,8 @@ class _Walk:
             return self._listed(given[0] if given else None), True
         # The lists inside a connection have the length that its `first` gave already.
         plain = not parent.name.endswith("Connection")
-        return (UNPAGED if plain and _is_list(field) else 1), False
+        usual = UNPAGED if plain and _is_list(field) else 1
+        return _of(LENGTHS, parent, node, usual), False
 
     def _number(self, value: Any) -> int | None:
         """A page size; None where it is null, which leaves it to the other one or the default."""
@@ -328,6 +357,12 @@ class _Walk:
         if isinstance(value, ListValueNode):
             value = value.values
         return max(len(value), 1) if isinstance(value, list | tuple) else 1
+
+
+def _of(
+    known: Mapping[str, int], parent: GraphQLCompositeType | None, node: FieldNode, usual: int
+) -> int:
+    return known.get(f"{parent.name}.{node.name.value}", usual) if parent else usual
 
 
 def _is_list(field: GraphQLField) -> bool:

@@ -53,9 +53,10 @@ class Refused(Exception):
 
 
 class MissionSchema(strawberry.Schema):
-    """Executes operations within `limits`, `timeout` seconds each (of a subscription: to open it).
-    `added` are the fields that plugins bring for types of the server; `subscribers` counts who
-    follows what. A request with `extensions: {"cost": true}` is told what it costs.
+    """Executes operations within `limits`, `timeout` seconds each; of a subscription, its opening
+    and the result of each event have that time. `added` are the fields that plugins bring for types
+    of the server; `subscribers` counts who follows what. A request with
+    `extensions: {"cost": true}` is told what it costs.
 
     Takes Strawberry's place between a document and the resolvers. Every error of every operation
     leaves through `presented`.
@@ -192,7 +193,12 @@ class MissionSchema(strawberry.Schema):
             return known
         running = executor.for_event(event)
         result = running.execute_operation(False)
-        shown = _shown(await result if is_awaitable(result) else result, told)
+        if is_awaitable(result):
+            try:
+                result = await self._in_time(result)
+            except GraphQLError as error:  # that of this event; the next may be quicker
+                return _failed(error, told)
+        shown = _shown(result, told)
         if (
             shared is not None
             and running.plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 from graphql import get_introspection_query
@@ -134,3 +135,21 @@ async def test_waiting_for_a_reply_ends_before_the_operation_does(client: Client
     client.schema = build_schema(settings)
     sent = await client.send("hello", capability="gate", waitSeconds=300)
     assert sent["process"]["state"] == "RUNNING"
+
+
+async def test_an_event_whose_result_takes_too_long_is_told_so_and_the_next_ones_follow(
+    client: Client, hasty: MissionSchema, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = (await client.send("hi"))["process"]
+    query = """subscription ($id: ID!) { replyStream(processId: $id) {
+      __typename ... on ReplyFinished { process { replyMessage { id } } } } }"""
+
+    async def endless(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("mission_system.schema.process.message_by_id", endless)
+    results = await hasty.stream(query, {"id": process["id"]}, client.context)
+    async with asyncio.timeout(20), aclosing(results):
+        found = [result async for result in results]
+    assert found[-1].data is None
+    assert [error.extensions for error in found[-1].errors or ()] == [{"code": "TIMEOUT"}]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mission_system.schema.build import MissionSchema, build_schema
-from mission_system.schema.limits import Limits, Size, measure
+from mission_system.schema.limits import LENGTHS, WEIGHTS, Limits, Size, measure
 
 from .conftest import Client
 
@@ -242,6 +242,38 @@ async def test_introspection_that_is_wide_is_refused(client: Client) -> None:
     error = await client.error(f"{{ __schema {{ types {{ ...F }} }} }} {fragment}")
     assert error["extensions"] == {"code": "TOO_LARGE"}
     await client.data(f'{{ __type(name: "Session") {{ ...F }} }} {fragment}')
+
+
+@pytest.mark.parametrize(
+    ("query", "cost"),
+    [
+        ("subscription { inbox { waiting { id } gone { id } } }", 1 + 2 * (1 + 200)),
+        ("{ viewer { modelUsage { model calls } } }", 1 + 1 + 200 * 2),
+        ('{ session(id: "s") { workingState { key value } } }', 1 + 1 + 200 * (1 + 50)),
+        ("{ sessions(first: 2) { nodes { messages(first: 5) { nodes { id content } } } } }", 125),
+    ],
+)
+def test_what_may_be_long_counts_as_such(schema: MissionSchema, query: str, cost: int) -> None:
+    assert size_of(schema, query).cost == cost
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        '{ session(id: "s") { messages(first: 200) { nodes { '
+        + " ".join(f"a{n}: content" for n in range(49))
+        + " } } } }",
+        "{ sessions(first: 200) { nodes { workingState { value } } } }",
+    ],
+)
+async def test_a_response_of_many_long_texts_is_refused(client: Client, query: str) -> None:
+    assert (await client.error(query))["extensions"] == {"code": "TOO_LARGE"}
+
+
+def test_what_is_known_to_be_long_is_there(schema: MissionSchema) -> None:
+    for name in LENGTHS | WEIGHTS:
+        type_, field = name.split(".")
+        assert field in schema._schema.type_map[type_].fields, name  # type: ignore[attr-defined]
 
 
 async def test_what_no_operation_spreads_is_measured_too(
