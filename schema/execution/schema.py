@@ -197,7 +197,7 @@ class MissionSchema(strawberry.Schema):
             try:
                 result = await self._in_time(result)
             except GraphQLError as error:  # that of this event; the next may be quicker
-                return _failed(error, told)
+                return ExecutionResult(None, [presented(error)], told)
         shown = _shown(result, told)
         if (
             shared is not None

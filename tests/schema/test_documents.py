@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import pytest
 from graphql import get_introspection_query
+from strawberry.types.execution import PreExecutionError
 
 from mission_system.core.node import Node
 from mission_system.core.settings import Settings
@@ -152,4 +153,5 @@ async def test_an_event_whose_result_takes_too_long_is_told_so_and_the_next_ones
     async with asyncio.timeout(20), aclosing(results):
         found = [result async for result in results]
     assert found[-1].data is None
+    assert not isinstance(found[-1], PreExecutionError)  # which would end it over a WebSocket
     assert [error.extensions for error in found[-1].errors or ()] == [{"code": "TIMEOUT"}]
