@@ -146,6 +146,7 @@ class Told:
     role: str
     answer: dict[str, Any] | None = None  # to the subscription
     sockets: list[WebSocketRoute] = field(default_factory=list)
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)  # the page answered a ping
 
     def connect(self, socket: WebSocketRoute) -> None:
         self.sockets.append(socket)
@@ -154,6 +155,8 @@ class Told:
     def _answer(self, socket: WebSocketRoute, message: dict[str, Any]) -> None:
         if message["type"] == "connection_init":
             socket.send('{"type": "connection_ack"}')
+        elif message["type"] == "pong":
+            self.caught_up.set()
         elif message["id"] == "role":
             data = {"viewer": {"role": self.role}}
             self.say(socket, {"id": "role", "type": "next", "payload": {"data": data}})
@@ -177,7 +180,7 @@ async def opened(
     browser: Browser, url: str, told: Told | None = None, **options: Any
 ) -> AsyncIterator[Page]:
     """The page, which must complain of nothing and ask no other host for anything. With `told`, a
-    test is the other end of its sockets, and moves its clock."""
+    test is the other end of its sockets, and its clock stands until the test moves it."""
     complaints: list[str] = []
     async with await browser.new_page(**options) as page:
         page.set_default_timeout(SECONDS * 1000)
@@ -186,7 +189,8 @@ async def opened(
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         if told is not None:
             await page.route_web_socket("**/graphql", told.connect)
-            await page.clock.install()
+            await page.clock.install(time=0)
+            await page.clock.pause_at(1000)
         await page.goto(url)
         yield page
     assert complaints == []
@@ -268,14 +272,14 @@ async def test_a_subscription_that_ends_is_asked_for_again_after_longer_and_long
 ) -> None:
     told = Told("ADMIN", answer)
     async with site(tmp_path, post) as server, opened(browser, server.dashboard, told) as page:
-        for seconds in (2, 4, 8):
-            connected = len(told.sockets)
-            await page.wait_for_selector("#live:not(.live) >> text=Looks again every 15 seconds")
-            await page.clock.run_for((seconds - 1) * 1000)
-            assert len(told.sockets) == connected
-            await page.clock.run_for(1000)
+        for tries, seconds in enumerate((2, 4, 8), start=1):
+            await holds(page, f"tries === {tries}")
+            assert await page.inner_text("#live:not(.live)") == "Looks again every 15 seconds"
+            await page.clock.run_for(seconds * 1000 - 1)
+            assert len(told.sockets) == tries
+            await page.clock.run_for(1)
             async with asyncio.timeout(SECONDS):
-                while len(told.sockets) == connected:
+                while len(told.sockets) == tries:
                     await asyncio.sleep(0.01)
 
 
@@ -292,12 +296,15 @@ async def test_changes_during_a_load_are_seen_by_one_more(
 
     async with site(tmp_path, post) as server, opened(browser, server.dashboard, told) as page:
         await page.wait_for_selector("#live.live")
+        await holds(page, "!isLoading")  # the load that comes with it is over
         await page.route(server.dashboard, hold)
         change = {"id": "changes", "type": "next", "payload": {"data": {}}}
         for _ in range(5):
             told.say(told.sockets[0], change)
-        await holds(page, "isLoading && isStale")
-        assert loads == 1
+        told.say(told.sockets[0], {"type": "ping"})
+        async with asyncio.timeout(SECONDS):
+            await told.caught_up.wait()
+        assert await page.evaluate("isLoading && isStale")
         free.set()
         await holds(page, "!isLoading && !isStale")
         assert loads == 2
