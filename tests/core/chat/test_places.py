@@ -12,7 +12,7 @@ from mission_system.core.chat import service as chat_service
 from mission_system.core.chat.paging import Window
 from mission_system.core.identity import Caller
 from mission_system.core.node import Node
-from mission_system.core.storage.persistence import Row, Transaction
+from mission_system.core.storage.persistence import Params, Row, Transaction
 
 from .conftest import ANN, BOB, say
 
@@ -138,7 +138,7 @@ async def test_a_change_that_is_told_only_after_the_reading_leaves_no_ghost(
         assert row is not None
         moved.append(row[0])
 
-    async def reading(sql: str, params: object = ()) -> list[Row]:
+    async def reading(sql: str, params: Params = ()) -> list[Row]:
         nonlocal reads
         rows = await fetch_all(sql, params)
         reads += "(last_activity, id) >" in sql

@@ -246,7 +246,7 @@ async def test_the_handshake_of_the_protocol_names_the_user_for_whom_no_header_c
         "mutation { createSession(input: {}) { ... on CreateSessionPayload { session { id } } } }"
     )
     made = await http.client.post(
-        http.url, json={"query": create}, headers={"X-Mission-User": "Zoë".encode()}
+        http.url, json={"query": create}, headers=[(b"X-Mission-User", "Zoë".encode())]
     )
     session = made.json()["data"]["createSession"]["session"]["id"]
     for name in ("X-Mission-User", "x-mission-user"):

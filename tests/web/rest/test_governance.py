@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mission_system.core.clock import SECOND, now
-from mission_system.core.identity import Caller
+from mission_system.core.identity import Caller, Role
 from mission_system.core.storage.persistence import Transaction
 from mission_system.core.tools.decorator import tool as tool_of
 from mission_system.core.tower.journal import Record, store_record
@@ -149,7 +149,8 @@ async def test_5_the_dashboard_tells_administrators_alone_why_a_tool_is_shut_off
 
     api.node.runtime.tool_registry.register(mail)  # type: ignore[attr-defined]
     await api.node.governor.quarantine(Caller("boss", "admin"), "mail", "it leaks <all>")
-    for user, role, sees in (("boss", "admin", True), ("ann", "user", False)):
+    cases: tuple[tuple[str, Role, bool], ...] = (("boss", "admin", True), ("ann", "user", False))
+    for user, role, sees in cases:
         _, secret = await api.node.tokens.create(user, role=role)
         headers = {"Authorization": f"Bearer {secret}", "Accept": "text/html"}
         answer = await api.http.get(f"{G}/dashboard", headers=headers)
