@@ -67,7 +67,7 @@ async def count(node: Node, table: str) -> int:
 
 
 async def first_seq(node: Node) -> int:
-    row = await node.database.fetch_one("SELECT MIN(first_seq) FROM stream")
+    row = await node.database.fetch_one("SELECT MIN(first_seq) FROM stream WHERE name IS NULL")
     return row[0] if row else 0
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mission_system.core.errors import Unavailable
 from mission_system.core.health.checker import HealthChecker
-from mission_system.core.health.database import database_check
+from mission_system.core.health.parts import writer_check
 from mission_system.core.storage.persistence import Transaction
 from mission_system.core.storage.sqlite import writer as subject
 from mission_system.core.storage.sqlite.connection import connect
@@ -208,12 +208,10 @@ async def test_file_that_cannot_be_opened_any_more_is_unavailable_until_it_can(
         for _ in range(3):
             with pytest.raises(Unavailable, match="unable to open"):
                 await database.write(one)
-        result = await HealthChecker(
-            "1.0", {"database": database_check(database)}
-        ).check_readiness()
-        assert result.components["database"].status == "down"
+        result = await HealthChecker("1.0", {"writer": writer_check(database)}).check_readiness()
+        assert result.components["writer"].status == "down"
     await database.write(one)
-    assert (await database_check(database)()).status == "up"
+    assert (await writer_check(database)()).status == "up"
     await database.close()
 
 
