@@ -63,10 +63,10 @@ def export_openapi() -> None:
     import orjson
 
     from ..rest.openapi import describe
-    from ..rest.table import ENDPOINTS
+    from ..rest.table import OPERATIONS
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    sys.stdout.write(orjson.dumps(describe(ENDPOINTS), option=options).decode())
+    sys.stdout.write(orjson.dumps(describe(OPERATIONS), option=options).decode())
 
 
 def _served() -> str:
