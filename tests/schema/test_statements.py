@@ -206,10 +206,13 @@ async def test_a_full_inbox_takes_the_statements_of_an_empty_one(
     for caller in (client.called("bob"), client):
         if caller is not client:
             await _ask(caller, caller.node, "one")
-        statements.clear()
-        async with aclosing(caller.follow(query)) as states:
-            waiting = (await anext(states))["waiting"]
-        spent.append(len(statements))
+        counts: list[int] = []
+        for _ in range(3):  # what was written just now may make the first one read once more
+            statements.clear()
+            async with aclosing(caller.follow(query)) as states:
+                waiting = (await anext(states))["waiting"]
+            counts.append(len(statements))
+        spent.append(min(counts))
     assert len(waiting) == 2 * max(SIZES)
     assert spent[0] == spent[1] > 0
 
