@@ -9,7 +9,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from ...core.errors import MissionError
-from .ask import answer, ask, questions
+from .ask import answer, ask
+from .ask import questions as list_questions  # importing the module of that name would hide it
 from .cleanup import cleanup
 from .demo import demo
 from .new import new
@@ -50,7 +51,7 @@ def _app() -> typer.Typer:
         epilog="Plugins may add commands of their own: mission plugins list.",
     )
     app.callback()(_options)
-    for command in (demo, serve, ask, questions, answer, cleanup, new):
+    for command in (demo, serve, ask, list_questions, answer, cleanup, new):
         app.command()(command)
     app.add_typer(plugins, name="plugins")
     app.add_typer(token, name="token")
