@@ -9,8 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ...core.errors import MissionError
-from .ask import answer, ask
-from .ask import questions as list_questions  # importing the module of that name would hide it
+from .ask import answer, ask, list_questions
 from .cleanup import cleanup
 from .demo import demo
 from .new import new
@@ -51,7 +50,10 @@ def _app() -> typer.Typer:
         epilog="Plugins may add commands of their own: mission plugins list.",
     )
     app.callback()(_options)
-    for command in (demo, serve, ask, list_questions, answer, cleanup, new):
+    for command in (demo, serve, ask):
+        app.command()(command)
+    app.command("questions")(list_questions)  # a module of this package has that name
+    for command in (answer, cleanup, new):
         app.command()(command)
     app.add_typer(plugins, name="plugins")
     app.add_typer(token, name="token")

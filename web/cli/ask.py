@@ -57,7 +57,7 @@ def answer(
     raise typer.Exit(run_stoppable(_answer(client, conversation, interrupt, text), INTERRUPTED))
 
 
-def questions(user: User = None, data: Data = None, url: Url = None) -> None:
+def list_questions(user: User = None, data: Data = None, url: Url = None) -> None:
     """List the questions that wait for an answer, oldest first."""
     from ..signals import run_stoppable
     from .conversation import INTERRUPTED
