@@ -50,11 +50,10 @@ def _app() -> typer.Typer:
         epilog="Plugins may add commands of their own: mission plugins list.",
     )
     app.callback()(_options)
-    for command in (demo, serve, ask):
-        app.command()(command)
-    app.command("questions")(list_questions)  # a module of this package has that name
-    for command in (answer, cleanup, new):
-        app.command()(command)
+    for command in (demo, serve, ask, list_questions, answer, cleanup, new):
+        # A module of this package has the name of the command `questions`.
+        name = "questions" if command is list_questions else command.__name__
+        app.command(name)(command)
     app.add_typer(plugins, name="plugins")
     app.add_typer(token, name="token")
     app.add_typer(schema, name="schema")
