@@ -155,6 +155,10 @@ async def found(things: Things, caller: Caller) -> set[int]:
     return {f.message.message_id for f in (await things.node.chat.search(caller, "hi")).items}
 
 
+async def best_found(things: Things, caller: Caller) -> set[int]:
+    return {f.message.message_id for f in (await things.node.chat.search_best(caller, "hi")).items}
+
+
 async def messages(things: Things, caller: Caller) -> set[int]:
     return set(await things.node.chat.get_messages(caller, [things.process.message_id]))
 
@@ -214,6 +218,7 @@ LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] =
     "ControlTower.list_interrupts": (asked, "pid"),
     "ChatService.list_sessions": (sessions, "session_id"),
     "ChatService.search": (found, "message_id"),
+    "ChatService.search_best": (best_found, "message_id"),
     "ChatService.get_messages": (messages, "message_id"),
     "ControlTower.list_processes_of": (pids_by_session, "pid"),
     "ControlTower.get_interrupts": (pids_by_question, "pid"),
@@ -228,6 +233,9 @@ LISTED: dict[str, tuple[Callable[[Things, Caller], Awaitable[set[Any]]], str]] =
 NOBODYS = {
     "ChatService.create_session": "makes the caller's own",
     "ControlTower.system_usage": "an administrator's",
+    "ControlTower.system_model_usage": "an administrator's",
+    "ControlTower.model_usage": "sums of the caller's own",
+    "ControlTower.context_of": "empty for another user's; tested by itself",
     "ControlTower.start": "life",
     "ControlTower.stop": "life",
 }
@@ -262,6 +270,13 @@ async def test_thing_of_another_user_is_in_no_list(things: Things, name: str) ->
     thing = getattr(things.process, attribute)
     assert thing not in await view(things, BOB)
     assert thing in await view(things, ANN)
+
+
+async def test_context_of_another_users_request_is_empty(start_node: Any) -> None:
+    node = await start_node(asks, child)
+    hers = await ask(node, ANN, context={"secret": 1})
+    assert await node.tower.context_of(BOB, hers.pid) == {}
+    assert (await node.tower.context_of(ANN, hers.pid))["secret"] == 1
 
 
 async def test_request_id_of_another_user_is_free_and_names_ones_own(start_node: Any) -> None:
