@@ -85,7 +85,7 @@ def test_an_installed_plugin_serves_all_that_it_offers(
     assert host.tools.get("search_docs") is not None
     assert host.tools.owner("search_docs") == "acme-docs 1.2.0"
     assert host.configs.get("docs_config") == "acme-docs"
-    assert [prompt.version for prompt in host.prompts] == [1, 2]
+    assert [each.version for each in host.prompts if each.name == "docs_writer"] == [1, 2]
     versions = [spec.version for spec in host.orchestrators if spec.name == "docs"]
     assert versions == [1, 2]
     assert "docs_model" in host.llm_providers
