@@ -203,6 +203,7 @@ async def test_a_full_inbox_takes_the_statements_of_an_empty_one(
         " session { title } } } }"
     )
     spent: list[int] = []
+    waiting: list[Any] = []
     for caller in (client.called("bob"), client):
         if caller is not client:
             await _ask(caller, caller.node, "one")
