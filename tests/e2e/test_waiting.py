@@ -32,6 +32,7 @@ WAITING = 10_000
 USERS = 100
 MOST_MIB = 20
 READ_AT_START = 10  # rows
+SMALL = "breaker"  # the table that is read whole: as many rows as there are tools
 ASKS = """
 from mission_system import OrchestratorSpec, hookimpl
 
@@ -141,7 +142,8 @@ def test_a_start_reads_nothing_of_the_processes_that_wait(
     assert databases.rows(crowded.data, "SELECT count(*) FROM process")[0][0] == WAITING
     assert storage.reads
     for sql, params in storage.reads:
-        assert databases.scans(crowded.data, sql, params) == []
+        scans = databases.scans(crowded.data, sql, params)
+        assert [step for step in scans if SMALL not in step] == []
 
 
 class Explaining:
