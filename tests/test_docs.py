@@ -13,6 +13,7 @@ from typing import cast, get_args
 import pytest
 from graphql import build_schema, parse, validate
 
+from mission_system import PluginContext, hookimpl
 from mission_system.core.capabilities import CapabilityRegistry
 from mission_system.core.errors import LLMErrorKind
 from mission_system.core.identity import LOCAL
@@ -112,6 +113,28 @@ def test_every_hook_is_on_its_page_with_its_arguments() -> None:
     page = (ROOT / "docs" / "hooks.md").read_text()
     told = re.findall(r"^### `((?:register|runtime)_\w+\([^`]*\))`$", page, re.MULTILINE)
     assert sorted(told) == sorted(SIGNATURES.values())
+
+
+def test_settings_on_the_page_of_hooks_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "hooks.md").read_text()
+    [source] = [s for s in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Weather" in s]
+    plugin = types.ModuleType("weather")
+    monkeypatch.setitem(sys.modules, "weather", plugin)
+    exec(source, plugin.__dict__)
+    monkeypatch.setenv("MISSION_WEATHER_API_KEY", "secret")
+    read: list[str] = []
+
+    @hookimpl
+    def register_configs(context: PluginContext) -> dict[str, object]:
+        read.append(context.own(plugin.WeatherSettings).api_key.get_secret_value())
+        return {}
+
+    plugin.register_configs = register_configs  # type: ignore[attr-defined]
+    host = load_plugins(Settings(data=tmp_path), [plugin], entry_points=False)
+    assert [(report.status, report.reason) for report in host.reports] == [("loaded", None)]
+    assert read == ["secret"]
 
 
 async def test_extension_of_the_schema_on_the_page_of_hooks_is_served(

@@ -66,7 +66,7 @@ class LLMFactory:
     def __call__(self, role: str) -> LLMProvider:
         """What asks the providers of a role, as `llm_roles` and `llm_provider` name them.
 
-        Its calls raise LLMError, kind `unavailable`, where a provider is unknown or cannot be made.
+        Its calls raise LLMError where a provider is unknown (`invalid`) or cannot be made.
         """
         if role not in self._roles:
             targets = targets_of(self._settings, role)
@@ -92,7 +92,7 @@ class LLMFactory:
             if name not in self._makers:
                 choices = ", ".join(self)
                 raise LLMError(
-                    "unavailable",
+                    "invalid",  # it will not be there soon
                     f"no LLM provider '{name}'; in MISSION_LLM_PROVIDER and MISSION_LLM_ROLES name"
                     f" one of: {choices}",
                 )

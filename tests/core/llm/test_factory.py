@@ -63,7 +63,7 @@ async def test_an_unknown_provider_is_refused_with_choices_and_setting() -> None
         LLMError, match=r"'gpt'.*MISSION_LLM_PROVIDER.*one of: canned, mock"
     ) as caught:
         await factory("default").complete(ASKED)
-    assert caught.value.kind == "unavailable"
+    assert caught.value.kind == "invalid"
 
 
 def test_a_clash_names_both_owners() -> None:
