@@ -21,8 +21,8 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from .errors import TOO_LARGE
-from .execution.plan import Operation
-from .limits import Limits, excess, measure, operations, overlong_number, report
+from .execution.plan import Operation, operations
+from .limits import Limits, excess, measure, overlong_number, report
 from .variables import VariableLimits, oversize
 
 CACHED = 128
@@ -50,7 +50,7 @@ class Prepared:
     def operation(self, name: str | None) -> Operation | None:
         """The operation of this name; without a name, the first."""
         for operation in self.operations:
-            if not name or (operation.node.name and operation.node.name.value == name):
+            if not name or operation.name == name:
                 return operation
         return None
 
@@ -72,7 +72,7 @@ class Documents:
         document = parse(
             text, max_lexical_tokens=self.limits.tokens, max_source_length=self.limits.length
         )
-        found = tuple(Operation(node, document) for node in operations(document))
+        found = operations(document)
         variable, errors = self._examine(document, len(found))
         return Prepared(document, tuple(errors), variable, found)
 
@@ -112,10 +112,10 @@ class Documents:
         return excess(schema, measure(schema, prepared.document, variables), self.limits)
 
     def cost(
-        self, prepared: Prepared, name: str | None, variables: dict[str, Any]
+        self, prepared: Prepared, operation: Operation, variables: dict[str, Any]
     ) -> dict[str, Any]:
         """What a client that asks is told of the size of the operation that it has chosen."""
-        return report(self._schema(), prepared.document, variables, name, self.limits)
+        return report(self._schema(), prepared.document, operation.node, variables, self.limits)
 
 
 def _too_large(message: str) -> GraphQLError:

@@ -36,13 +36,16 @@ from graphql import (
     parse,
     type_from_ast,
 )
+from strawberry import relay
 
 from ..core.memory.working import MAX_KEYS
 from ..core.tower.inbox import LONGEST
 from ..core.tower.model_usage import MOST as MODELS
 from .arguments import MAX_PAGE, PAGE
 from .errors import TOO_LARGE
+from .execution.shape import definition_of
 from .introspection import listed, whole_schema
+from .pagination import Connection
 
 UNPAGED = 10
 """Assumed length of a list that takes no `first`."""
@@ -127,7 +130,11 @@ def measure(
     those are not run, but validated. Without `variables`, a page size that is a variable counts
     as 1: the least that it can turn out to be."""
     walk = _Walk(schema, document, variables)
-    sizes = [walk.operation(definition) for definition in operations(document)]
+    sizes = [
+        walk.operation(definition)
+        for definition in document.definitions
+        if isinstance(definition, OperationDefinitionNode)
+    ]
     sizes += walk.unused()
     return Size(
         max((size.depth for size in sizes), default=0),
@@ -139,28 +146,15 @@ def measure(
     )
 
 
-def operations(document: DocumentNode) -> list[OperationDefinitionNode]:
-    return [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
-
-
-def chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode | None:
-    """The operation of this name; without a name, the first."""
-    for each in operations(document):
-        if not name or (each.name is not None and each.name.value == name):
-            return each
-    return None
-
-
 def report(
     schema: GraphQLSchema,
     document: DocumentNode,
+    operation: OperationDefinitionNode,
     variables: Mapping[str, Any],
-    name: str | None,
     limits: Limits,
 ) -> dict[str, Any]:
-    """What a client that asks is told of the size of the operation that it has chosen."""
-    operation = chosen(document, name)
-    size = _Walk(schema, document, variables).operation(operation) if operation else Size()
+    """What a client that asks is told of the size of an operation of the document."""
+    size = _Walk(schema, document, variables).operation(operation)
     names = ("cost", "depth", "aliases", "fields")
     return {each: getattr(size, each) for each in names} | {
         "limits": {each: getattr(limits, each) for each in names}
@@ -331,9 +325,7 @@ class _Walk:
         if "ids" in field.args:
             given = [a.value for a in node.arguments or () if a.name.value == "ids"]
             return self._listed(given[0] if given else None), True
-        # The lists inside a connection have the length that its `first` gave already.
-        plain = not parent.name.endswith("Connection")
-        usual = UNPAGED if plain and _is_list(field) else 1
+        usual = UNPAGED if _is_list(field) and not _is_page(parent) else 1
         return _of(LENGTHS, parent, node, usual), False
 
     def _number(self, value: Any) -> int | None:
@@ -363,6 +355,14 @@ def _of(
     known: Mapping[str, int], parent: GraphQLCompositeType | None, node: FieldNode, usual: int
 ) -> int:
     return known.get(f"{parent.name}.{node.name.value}", usual) if parent else usual
+
+
+def _is_page(type_: GraphQLCompositeType) -> bool:
+    """Whether its lists have the length that the `first` of the field above gave already. Whatever
+    the type is called: plugins name their own."""
+    definition = definition_of(type_)
+    kinds = [definition, definition.concrete_of] if definition else []
+    return any(kind and issubclass(kind.origin, (Connection, relay.Connection)) for kind in kinds)
 
 
 def _is_list(field: GraphQLField) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import NewType
+from collections.abc import Iterable
+from typing import Any, NewType
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, GraphQLNamedType, GraphQLScalarType, ValueNode
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
-__all__ = ["JSON", "SCALARS", "Long"]
+__all__ = ["JSON", "SCALARS", "Long", "locate_errors"]
 
 Long = NewType("Long", int)
 """An integer of 64 bits: counters, message ids and sequence numbers outgrow GraphQL's Int."""
@@ -34,3 +35,25 @@ SCALARS: dict[object, ScalarDefinition] = {
     ),
 }
 """What the schema's configuration maps from Python types to scalars."""
+
+
+def locate_errors(types: Iterable[GraphQLNamedType]) -> None:
+    """Have the scalars among these say where in a document the value is that they refuse."""
+    for type_ in types:
+        # Those of the specification coerce literals by themselves, and say where.
+        if isinstance(type_, GraphQLScalarType) and type_.coerce_input_literal is None:
+            _locate_errors(type_)
+
+
+def _locate_errors(scalar: GraphQLScalarType) -> None:
+    parse = scalar.parse_literal
+
+    def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+        try:
+            return parse(node, variables)
+        except GraphQLError as error:
+            if error.nodes:
+                raise
+            raise GraphQLError(error.message, node, extensions=error.extensions) from error
+
+    scalar.parse_literal = parse_literal  # type: ignore[method-assign]

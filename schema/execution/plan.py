@@ -81,21 +81,39 @@ plain leaf, its attribute and what is done with the values of that."""
 
 class Operation:
     """One operation of a document. `root` is its plan, once it has run; one whose selections depend
-    on variables is planned each time."""
+    on variables (`conditional`) is planned each time."""
 
-    def __init__(self, node: OperationDefinitionNode, document: DocumentNode) -> None:
+    def __init__(
+        self,
+        node: OperationDefinitionNode,
+        definitions: dict[str, FragmentDefinitionNode],
+        *,
+        conditional: bool,
+    ) -> None:
         self.node = node
         self.type = OperationType(node.operation.value)
-        self.definitions = {
-            definition.name.value: definition
-            for definition in document.definitions
-            if isinstance(definition, FragmentDefinitionNode)
-        }
+        self.name = node.name.value if node.name else None
+        self.definitions = definitions
         self.fragments = {
-            name: FragmentDetails(definition) for name, definition in self.definitions.items()
+            name: FragmentDetails(definition) for name, definition in definitions.items()
         }
-        self.conditional = _conditional(document)
+        self.conditional = conditional
         self.root: Plan | None = None
+
+
+def operations(document: DocumentNode) -> tuple[Operation, ...]:
+    """Those of a document, in its order; what they have in common is found out once."""
+    conditional = _conditional(document)
+    definitions = {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+    return tuple(
+        Operation(node, definitions, conditional=conditional)
+        for node in document.definitions
+        if isinstance(node, OperationDefinitionNode)
+    )
 
 
 class Planner:

@@ -23,6 +23,7 @@ from ..documents import Documents
 from ..errors import TIMEOUT, presented
 from ..extension import AddedFields
 from ..limits import Limits
+from ..scalars import locate_errors
 from ..subscribers import Subscribers
 from .executor import PlanExecutor, is_awaitable
 from .inputs import build_quickly
@@ -77,6 +78,7 @@ class MissionSchema(strawberry.Schema):
         super().__init__(**definition)
         self._documents = Documents(lambda: self._schema, limits, introspection=introspection)
         self._planner = Planner(self._schema)
+        locate_errors(self._schema.type_map.values())
         build_quickly(each.definition for each in self.schema_converter.type_map.values())
         self._sharing = Sharing()
         self._timeout = timeout
@@ -235,7 +237,7 @@ class MissionSchema(strawberry.Schema):
         told: Told = None
         if extensions and extensions.get("cost") is True:
             with suppress(RecursionError):  # which is what the document is refused for
-                told = {"cost": self._documents.cost(prepared, name, variables)}
+                told = {"cost": self._documents.cost(prepared, operation, variables)}
         if errors := self._documents.refusal(prepared, name, variables):
             raise Refused(errors, told)
         values = get_variable_values(

@@ -23,6 +23,7 @@ from graphql import (
     GraphQLID,
     GraphQLInt,
     GraphQLLeafType,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
@@ -80,7 +81,7 @@ class Shape:
         self.usual = {NoneType, *self.quick, *self.objects, *((list, tuple) if self.item else ())}
 
 
-def definition_of(named: GraphQLObjectType) -> StrawberryObjectDefinition | None:
+def definition_of(named: GraphQLNamedType) -> StrawberryObjectDefinition | None:
     found = named.extensions.get(BACKREF)
     return found if isinstance(found, StrawberryObjectDefinition) else None
 

@@ -24,6 +24,7 @@ from mission_system.schema.limits import Limits
 
 from .conftest import Client
 from .test_build import undescribed
+from .test_limits import size_of
 
 READS: list[list[str]] = []
 
@@ -222,6 +223,30 @@ async def test_fields_of_plugins_count_in_the_limits(client: Client) -> None:
     assert error["extensions"]["code"] == "TOO_LARGE"
 
 
+@strawberry.type
+class TallyConnection:
+    """Called like the pages of the server, and no page of anything."""
+
+    numbers: list[int]
+
+    @strawberry.field
+    def tallies(self) -> list[TallyConnection]:
+        return [self, self]
+
+
+def tally() -> TallyConnection:
+    return TallyConnection(numbers=[1, 2])
+
+
+async def test_a_list_counts_as_such_whatever_its_type_is_called(client: Client) -> None:
+    client.schema, _ = loaded(
+        extending({"Query": clashing("tally", TallyConnection, tally)}, "tally")
+    )
+    assert await client.data("{ tally { numbers } }") == {"tally": {"numbers": [1, 2]}}
+    size = size_of(client.schema, "{ tally { tallies { tallies { numbers } } } }")
+    assert size.cost == 1 + 1 + 10 * (1 + 10)
+
+
 async def test_clients_see_them_with_descriptions(client: Client) -> None:
     data = await client.data(
         """{
@@ -331,8 +356,8 @@ def test_a_contribution_that_does_not_fit_fails_alone(kind: str, fields: Any, re
 def test_a_clash_names_both_plugins() -> None:
     _, host = loaded(extending(ALL), extending({"Session": SessionFields}, "other"))
     assert report(host, "other").reason == (
-        "GraphQL field 'Session.citations' of given by the program is already defined by plugin"
-        " 'citations' (given by the program), which loaded first."
+        "GraphQL field 'Session.citations' of plugin 'other' (given by the program) is already"
+        " defined by plugin 'citations' (given by the program), which loaded first."
     )
 
 

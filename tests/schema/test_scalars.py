@@ -1,4 +1,4 @@
-"""Long: 64 bits, as a number or as text."""
+"""Long: 64 bits, as a number or as text; and what is said of values that a scalar refuses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ from strawberry.schema.config import StrawberryConfig
 
 from mission_system.schema.scalars import SCALARS, Long
 
+from .conftest import Client
+from .test_extension import extending, loaded
+
 
 @strawberry.type
 class Query:
     @strawberry.field
     def same(self, value: Long) -> Long:
         return value
+
+
+@strawberry.type
+class SessionFields:
+    @strawberry.field
+    def same(self, values: list[Long]) -> list[Long]:
+        return values
 
 
 SCHEMA = strawberry.Schema(Query, config=StrawberryConfig(scalar_map=SCALARS))
@@ -38,3 +48,20 @@ def test_anything_else_is_refused(value: object) -> None:
     assert result.data is None
     assert result.errors is not None
     assert "Long cannot represent" in result.errors[0].message
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'mutation { archiveSession(input: {sessionId: "x", archivedAt: "soon"}) { __typename } }',
+        'mutation ($at: DateTime = "soon") { archiveSession(input: {sessionId: "x", archivedAt: $at'
+        "}) { __typename } }",
+        '{ session(id: "x") { same(values: [1, "soon"]) } }',
+    ],
+)
+async def test_a_value_that_is_refused_is_pointed_at(client: Client, query: str) -> None:
+    client.schema, _ = loaded(extending({"Session": SessionFields}))
+    error = await client.error(query)
+    assert "soon" in error["message"]
+    assert error["locations"] == [{"line": 1, "column": query.index('"soon"') + 1}]
+    assert error["extensions"] == {"code": "INVALID_REQUEST"}

@@ -12,7 +12,6 @@ import pytest
 from graphql import (
     ExecutionResult,
     Executor,
-    OperationDefinitionNode,
     get_variable_values,
     parse,
 )
@@ -23,7 +22,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from mission_system.schema.build import build_schema
 from mission_system.schema.execution.executor import PlanExecutor
-from mission_system.schema.execution.plan import Operation, Planner
+from mission_system.schema.execution.plan import Operation, Planner, operations
 
 from .worlds import Author, World, answered_by
 
@@ -87,16 +86,14 @@ async def compare(kind: str, seed: int, random: Random, faults: float) -> None:
     author = Author(SCHEMA, random)
     text = author.operation(kind, root)
     document = parse(text)
-    [node, *_] = document.definitions
-    assert isinstance(node, OperationDefinitionNode)
-    planned = Operation(node, document)
+    [planned] = operations(document)
     for turn in range(2):  # the second time the plans are there
         results = []
         for execute, what in ((by_graphql_core, document), (by_plan, planned)):
             Current.world = World(SCHEMA, seed + turn, faults)
             event = None
             if kind == "subscription":
-                [selected] = node.selection_set.selections
+                [selected] = planned.node.selection_set.selections
                 field = root.fields[selected.name.value]  # type: ignore[attr-defined]
                 event = Current.world.event(field)
             async with asyncio.timeout(20):

@@ -14,7 +14,7 @@ from graphql import parse
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from mission_system.schema.execution.plan import Field, Operation
+from mission_system.schema.execution.plan import Field, operations
 from mission_system.schema.execution.results import Results, SharedResult, Sharing
 from mission_system.schema.reply import ReplyDelta
 
@@ -122,19 +122,19 @@ async def test_what_is_kept_does_not_grow_with_who_follows(client: Client) -> No
 
 
 def test_results_are_kept_of_the_newest_events_only() -> None:
-    operations = [Operation(node, TWO) for node in TWO.definitions]  # type: ignore[arg-type]
+    made = operations(TWO)
     sharing, events = Sharing(events=3, each=1), [Results() for _ in range(5)]
     for results in events:
-        for operation in operations:
+        for operation in made:
             sharing.keep(results, operation, SharedResult({}, None))
     assert [len(results) for results in events] == [0, 0, 1, 1, 1]
-    assert operations[0] in events[-1]
+    assert made[0] in events[-1]
 
 
 def test_a_kept_result_does_not_keep_its_operation() -> None:
     """A document takes much more memory than a result does."""
     sharing, results = Sharing(), Results()
-    operation = Operation(TWO.definitions[0], TWO)  # type: ignore[arg-type]
+    operation = operations(TWO)[0]
     sharing.keep(results, operation, SharedResult({}, None))
     assert len(results) == 1
     del operation

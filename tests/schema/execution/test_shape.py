@@ -7,14 +7,14 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
 import strawberry
-from graphql import GraphQLObjectType, OperationDefinitionNode, execute, get_variable_values, parse
+from graphql import GraphQLObjectType, execute, get_variable_values, parse
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.field import StrawberryField
 
 from mission_system.schema.build import build_schema
 from mission_system.schema.execution.executor import PlanExecutor
-from mission_system.schema.execution.plan import Operation, Planner, attribute_of
+from mission_system.schema.execution.plan import Planner, attribute_of, operations
 from mission_system.schema.execution.shape import BACKREF, Shape
 
 T = TypeVar("T")
@@ -122,8 +122,7 @@ QUERIES = [
 @pytest.mark.parametrize("query", QUERIES)
 async def test_what_only_looks_plain_is_asked_as_graphql_core_asks(query: str) -> None:
     document = parse(query)
-    [node] = document.definitions
-    assert isinstance(node, OperationDefinitionNode)
+    [planned] = operations(document)
     is_awaitable: Any = optimized_is_awaitable
     expected: Any = execute(
         SCHEMA,
@@ -133,9 +132,7 @@ async def test_what_only_looks_plain_is_asked_as_graphql_core_asks(query: str) -
     )
     values = get_variable_values(SCHEMA, (), {})
     assert not isinstance(values, list)
-    found: Any = PlanExecutor(
-        SCHEMA, Planner(SCHEMA), Operation(node, document), values, None
-    ).execute_operation()
+    found: Any = PlanExecutor(SCHEMA, Planner(SCHEMA), planned, values, None).execute_operation()
     results = [
         await result if asyncio.iscoroutine(result) else result for result in (expected, found)
     ]
