@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from graphql import GraphQLError
 from starlette.requests import ClientDisconnect, Request
+
+from ...schema.errors import INVALID_REQUEST
 
 BODY_SECONDS = 30.0
 PREFLIGHT_HEADERS = ("GraphQL-Require-Preflight", "Apollo-Require-Preflight")
@@ -17,12 +20,12 @@ ASKED_FIRST = (*PREFLIGHT_HEADERS, "Authorization", "X-Mission-User", "X-Apollo-
 
 
 class Refused(Exception):
-    """The request cannot be executed. `message` goes to the client."""
+    """The request cannot be executed. `error` goes to the client."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.error = GraphQLError(message, extensions={"code": INVALID_REQUEST})
         self.headers = headers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from graphql import GraphQLError
@@ -27,12 +28,14 @@ from .answer import written
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
     from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
-        CompleteMessage,
         Message,
         SubscribeMessage,
     )
 
     from ..state import AppState
+
+EXTENSIONS: ContextVar[dict[str, Any] | None] = ContextVar("extensions")
+"""What was sent beside the document of an operation: the task that runs it takes it along."""
 
 NOBODY = Caller("")
 """Who calls before that is known: owns nothing, and no operation runs yet."""
@@ -90,11 +93,6 @@ class SocketContext(Context):
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """Closes the socket for a message that the protocol does not know, and for nothing else."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._extensions: dict[str, dict[str, Any]] = {}
-        """What was sent beside the document of an operation that is about to start."""
-
     async def handle_message(self, message: Message) -> None:
         if fault := _fault(dict(message)):
             await self.handle_invalid_message(fault)
@@ -114,13 +112,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 ),
             )
             return
-        if extensions := dict(message["payload"]).get("extensions"):
-            self._extensions[id] = cast("dict[str, Any]", extensions)
+        EXTENSIONS.set(cast(Any, message["payload"]).get("extensions"))
         await super().handle_subscribe(message)
-
-    async def handle_complete(self, message: CompleteMessage) -> None:
-        self._extensions.pop(message["id"], None)  # it may not have started yet
-        await super().handle_complete(message)
 
     async def _send_result_stream(
         self, operation: Operation[Context, None], result_source: Any
@@ -145,7 +138,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 variable_values=operation.variables,
                 context_value=self.context,
                 operation_name=operation.operation_name,
-                operation_extensions=self._extensions.pop(operation.id, None),
+                operation_extensions=EXTENSIONS.get(),
             )
             async with aclosing(results):
                 await self._send_result_stream(operation, results)

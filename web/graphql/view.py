@@ -38,7 +38,7 @@ from ...core.settings import Settings
 from ...plugins.host import PluginHost
 from ...schema.build import build_schema
 from ...schema.context import Context
-from ...schema.errors import INVALID_REQUEST
+from ...schema.errors import presented
 from ...schema.execution.results import SharedResult
 from ..auth import FORBIDDEN, TokenLost, secret_of
 from ..failures import STATUS_OF
@@ -147,10 +147,9 @@ class GraphQLView(GraphQL[Context, None]):
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
             return answered(await self._run(request, operation, context), media)
         except Refused as refusal:
-            error = GraphQLError(refusal.message, extensions={"code": INVALID_REQUEST})
-            return refused(error, media, refusal.status, refusal.headers)
+            return refused(refusal.error, media, refusal.status, refusal.headers)
         except MissionError as error:
-            told = GraphQLError(error.message, extensions={"code": error.code})
+            told = presented(GraphQLError(error.message, original_error=error))
             status = STATUS_OF[error.code] if error.code in _DENIED else 400
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
             return refused(told, media, status, headers)
@@ -166,8 +165,7 @@ class GraphQLView(GraphQL[Context, None]):
             try:
                 results.append(await self._run(request, operation, context))
             except Refused as refusal:
-                error = GraphQLError(refusal.message, extensions={"code": INVALID_REQUEST})
-                results.append(PreExecutionError(data=None, errors=[error]))
+                results.append(PreExecutionError(data=None, errors=[refusal.error]))
         return answered_together(results, media)
 
     async def _run(
@@ -187,9 +185,8 @@ class GraphQLView(GraphQL[Context, None]):
                 raise Refused(406, _STREAM_HINT) from None
             raise Refused(405, "Mutations are sent by POST.", {"Allow": "POST"}) from None
         except CannotGetOperationTypeError as error:
-            reason = error.as_http_error_reason()
-            unknown = GraphQLError(reason, extensions={"code": INVALID_REQUEST})
-            return PreExecutionError(data=None, errors=[unknown])
+            unknown = GraphQLError(error.as_http_error_reason(), original_error=error)
+            return PreExecutionError(data=None, errors=[presented(unknown)])
 
     async def _stream(
         self,

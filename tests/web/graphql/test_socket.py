@@ -118,6 +118,22 @@ async def test_who_asks_is_told_the_cost_over_a_socket(connected: Connect) -> No
         await answers(socket)
 
 
+async def test_what_was_asked_beside_an_operation_is_told_to_no_other(connected: Connect) -> None:
+    """Nor to a later one of the same id, whether the first has begun or not."""
+    asking = {"query": VIEWER, "extensions": {"cost": True}}
+    async with connected() as socket:
+        for id in "ab":
+            await socket.send({"type": "subscribe", "id": "a", "payload": asking})
+            await socket.send({"type": "complete", "id": "a"})
+            await socket.send({"type": "subscribe", "id": id, "payload": {"query": VIEWER}})
+            told = [await socket.receive()]
+            while told[-1]["type"] != "complete":
+                told.append(await socket.receive())
+            assert told[-1]["id"] == id
+            [result] = [each["payload"] for each in told if each["type"] == "next"][-1:]
+            assert result == {"data": {"viewer": {"userId": "local"}}}
+
+
 async def test_a_defect_ends_its_operation_with_an_incident_and_not_the_socket(
     connected: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
