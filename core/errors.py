@@ -88,7 +88,10 @@ class CursorExpired(MissionError):
     code = "CURSOR_EXPIRED"
 
     def __init__(self, stream: int, oldest: int) -> None:
-        super().__init__(f"the cursor is older than what is kept; the oldest available is {oldest}")
+        super().__init__(
+            "events that follow this cursor were removed by clean-up; read anew what you show, and"
+            " go on from the oldest cursor there is"
+        )
         self.stream = stream
         self.oldest = oldest
 

@@ -135,8 +135,8 @@ def _check_free(report: PluginReport, earlier: Iterable[PluginReport]) -> None:
             if taken:
                 what = kind.removesuffix("s").replace("_", " ")
                 raise PluginFault(
-                    f"{what} '{taken[0]}' of {report.source} is already registered by plugin "
-                    f"{other.title}, which loaded first.",
+                    f"{what} '{taken[0]}' of plugin {report.title} is already registered by "
+                    f"plugin {other.title}, which loaded first.",
                     "Rename it in one of them, or disable one of the two plugins: "
                     f"MISSION_DISABLED_PLUGINS={report.name}.",
                 )

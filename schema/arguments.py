@@ -71,9 +71,11 @@ def window(first: int | None, after: str | None, last: int | None, before: str |
 
 
 def maybe_text(
-    field: str, value: str | None, *, longest: int = MAX_ID, shortest: int = 1
+    field: str, value: str | None, *, longest: int = MAX_ID, may_be_empty: bool = False
 ) -> str | None:
-    return None if value is None else checked(field, value, longest=longest, shortest=shortest)
+    return (
+        None if value is None else checked(field, value, longest=longest, may_be_empty=may_be_empty)
+    )
 
 
 def idempotency_key(key: str | None, request_id: str | None) -> str | None:

@@ -137,8 +137,8 @@ def _clash(what: str, name: str, plugin: Plugin, owners: Mapping[str, Plugin]) -
     owner = owners.get(name)
     other = f"plugin {owner.report.title}, which loaded first" if owner else "the server itself"
     return PluginFault(
-        f"GraphQL {what} '{name}' of {plugin.report.source} is already defined by {other}.",
-        f"Rename it in {'one of them' if owner else plugin.report.source}. {KEPT}",
+        f"GraphQL {what} '{name}' of plugin {plugin.report.title} is already defined by {other}.",
+        f"Rename it in {'one of them' if owner else 'the plugin'}. {KEPT}",
     )
 
 

@@ -137,7 +137,7 @@ class SessionMutations:
         input: Annotated[CreateSessionInput, strawberry.argument(description="The session.")],
     ) -> CreateSessionResult:
         context = info.context
-        maybe_text("title", input.title, longest=MAX_TITLE, shortest=0)
+        maybe_text("title", input.title, longest=MAX_TITLE, may_be_empty=True)
         capability = maybe_text("capability", input.capability, longest=MAX_ID)
         if capability is not None:
             context.node.capabilities.choose(capability)
@@ -153,7 +153,7 @@ class SessionMutations:
         input: Annotated[UpdateSessionInput, strawberry.argument(description="The change.")],
     ) -> UpdateSessionResult:
         context = info.context
-        maybe_text("title", input.title, longest=MAX_TITLE, shortest=0)
+        maybe_text("title", input.title, longest=MAX_TITLE, may_be_empty=True)
         record = await context.node.chat.update_session(
             context.caller, key_of(input.session_id, "Session"), title=input.title
         )

@@ -23,12 +23,16 @@ from .process import Process, ProcessId
 from .reply import ReplyPart, reply_parts
 from .session import SessionId
 
+FROM_NOW = "Null: only what happens from now on. Empty text: everything from the first event."
 FromNow = Annotated[
     str | None,
     strawberry.argument(
-        description="Cursor of the last event already seen, or `Session.lastCursor`. Null: only"
-        " what happens from now on. Empty text: everything from the first event."
+        description=f"Cursor of the last event already seen, or `Session.lastCursor`. {FROM_NOW}"
     ),
+]
+SystemFromNow = Annotated[
+    str | None,
+    strawberry.argument(description=f"Cursor of the last event already seen. {FROM_NOW}"),
 ]
 FromStart = Annotated[
     str | None,
@@ -72,10 +76,11 @@ class Subscription(InboxSubscriptions, MetricsSubscriptions):
 
     @subscription(
         "What concerns the server itself, such as changes of circuit breakers, in order, until"
-        " unsubscribed. For administrators. `after` null: only what happens from now on; empty"
-        " text: everything that is kept."
+        " unsubscribed. For administrators."
     )
-    async def system_events(self, info: Info, after: FromNow = None) -> AsyncGenerator[Event, None]:
+    async def system_events(
+        self, info: Info, after: SystemFromNow = None
+    ) -> AsyncGenerator[Event, None]:
         context, system = info.context, info.context.node.system
         seq = seq_of(after, system.number, await system.last_seq(context.caller))
         return _events(system.follow(context.caller, after=seq))

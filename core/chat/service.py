@@ -268,7 +268,7 @@ def _shown(alias: str, include_deleted: bool) -> str:
 
 def _check_title(title: str | None) -> None:
     if title is not None:
-        checked("title", title, longest=MAX_TITLE, shortest=0)
+        checked("title", title, longest=MAX_TITLE, may_be_empty=True)
 
 
 def _is_number(message_id: int) -> bool:

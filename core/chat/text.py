@@ -9,14 +9,14 @@ MAX_TITLE = 500
 MAX_ID = 255
 
 
-def checked(field: str, text: str, *, longest: int, shortest: int = 1) -> str:
+def checked(field: str, text: str, *, longest: int, may_be_empty: bool = False) -> str:
     """The text itself, if a database can hold it. Lengths are in code points.
 
     Raises:
-        InvalidInput: too short, too long, or holding NUL or a lone surrogate.
+        InvalidInput: empty, too long, or holding NUL or a lone surrogate.
     """
-    if len(text) < shortest:
-        raise InvalidInput(field, f"must have at least {shortest} characters")
+    if not text and not may_be_empty:
+        raise InvalidInput(field, "must not be empty")
     if len(text) > longest:
         raise InvalidInput(field, f"must have at most {longest} characters, has {len(text)}")
     if "\x00" in text:

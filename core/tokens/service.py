@@ -35,7 +35,7 @@ class TokenService:
             InvalidInput: the user, the label, or a lifetime not between 0 and 3,650 days.
         """
         checked("user", user_id, longest=MAX_ID)
-        checked("label", label, longest=MAX_ID, shortest=0)
+        checked("label", label, longest=MAX_ID, may_be_empty=True)
         if days is not None and not 0 < days <= MAX_DAYS:
             raise InvalidInput("days", f"must be more than 0 and at most {MAX_DAYS}")
         secret, at = PREFIX + new_secret(), now()

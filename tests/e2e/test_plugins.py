@@ -301,8 +301,8 @@ async def test_whatever_a_plugin_brings_is_served(cli: Cli, stars: Path) -> None
         assert told["stars"]["extendedTypes"] == ["Session", "Subscription"]
         assert told["zodiac"]["status"] == "FAILED"
         assert told["zodiac"]["reason"] == (
-            "GraphQL field 'Session.stars' of zodiac 1.0 is already defined by plugin 'stars'"
-            " (acme-stars 1.2.0), which loaded first."
+            "GraphQL field 'Session.stars' of plugin 'zodiac' (zodiac 1.0) is already defined by"
+            " plugin 'stars' (acme-stars 1.2.0), which loaded first."
         )
         data = await server.execute(
             """mutation { sendMessage(input: {text: "hi", capability: "zodiac"}) {
@@ -336,7 +336,7 @@ def test_what_does_not_fit_the_schema_is_told_without_a_server(cli: Cli, stars: 
     }
     assert listed["stars"]["status"] == "loaded"
     assert listed["zodiac"]["status"] == "failed"
-    assert "'Session.stars' of zodiac 1.0 is already defined" in listed["zodiac"]["reason"]
+    assert "'Session.stars' of plugin 'zodiac' (zodiac 1.0)" in listed["zodiac"]["reason"]
     assert "is already defined by plugin 'stars'" in " ".join(
         cli.run("plugins", "list").stdout.split()
     )

@@ -243,8 +243,9 @@ def test_a_clash_names_both_distributions_and_the_first_is_served(
     assert report.status is PluginStatus.FAILED
     assert report.reason is not None
     assert report.reason.startswith(f"{what} '")
-    assert "of acme-rival 0.3 is already registered by plugin 'docs' (acme-docs 1.2.0)" in (
-        report.reason
+    assert report.reason.endswith(
+        " of plugin 'rival' (acme-rival 0.3) is already registered by plugin 'docs'"
+        " (acme-docs 1.2.0), which loaded first."
     )
     assert report.fix is not None
     assert "MISSION_DISABLED_PLUGINS=rival" in report.fix
