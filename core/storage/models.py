@@ -164,9 +164,9 @@ class StepOutput(Model):
 
 
 class ToolCall(Model):
-    """A call of a tool that is over and not rolled up yet. Has the id of its step."""
+    """A call of a tool that is over and not rolled up yet."""
 
-    id = fields.BigIntField(primary_key=True, generated=False)
+    id = fields.BigIntField(primary_key=True)
     tool = fields.CharField(max_length=255)
     status = fields.CharField(max_length=32)
     started_at = fields.BigIntField()
@@ -177,7 +177,7 @@ class ToolCall(Model):
 
 
 class ToolWindow(Model):
-    """What the calls of a tool came to that began in one minute, or in one hour."""
+    """What the calls of a tool came to that began in one minute, hour or day."""
 
     id = fields.BigIntField(primary_key=True)
     span = fields.BigIntField()  # microseconds
@@ -198,7 +198,7 @@ class ToolWindow(Model):
 class SlowCall(Model):
     """One of the slowest calls of a minute."""
 
-    id = fields.BigIntField(primary_key=True, generated=False)  # of its step
+    id = fields.BigIntField(primary_key=True, generated=False)  # of its call
     tool = fields.CharField(max_length=255)
     started_at = fields.BigIntField(db_index=True)
     duration = fields.BigIntField()  # microseconds

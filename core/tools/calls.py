@@ -1,8 +1,8 @@
-"""Calls of tools that are over: stored with their steps, rolled up to minutes and hours.
+"""Calls of tools that are over: stored with their steps, rolled up to minutes, hours and days.
 
-A step's unit adds one row and touches no other, so that units of one tool do not wait for each
-other. A background job moves rows into the windows in units of its own: a call is in one of the
-two places, whatever crashes when, and whoever reads adds them up.
+Each attempt at a step is a call. Its unit adds one row and touches no other, so that units of one
+tool do not wait for each other. A background job moves rows into the windows in units of its own: a
+call is in one of the two places, whatever crashes when, and whoever reads adds them up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from .spec import ToolStatus
 
 MINUTE: Micros = 60 * SECOND
 HOUR: Micros = 60 * MINUTE
-KEPT: Micros = 366 * 24 * HOUR
+DAY: Micros = 24 * HOUR
+SPANS = (MINUTE, HOUR, DAY)
+"""Of the windows, the finest first; each begins and ends with one of the finer ones."""
+KEPT: Micros = 366 * DAY
 """Windows older than this are removed: nobody can ask for them."""
 SLOW: Micros = 5 * SECOND
 SLOWEST = 10
@@ -31,14 +34,10 @@ BATCH = 1000  # calls in one unit
 ROUND_SECONDS = 5.0
 UNCOUNTED = (ToolStatus.NOT_FOUND, ToolStatus.DENIED, ToolStatus.UNAVAILABLE)
 """What was refused before there was a call."""
-EXCEEDED = "quota_exceeded"
 
 log = structlog.get_logger(__name__)
 
-_ADD = (
-    "INSERT INTO tool_call (id, tool, status, started_at, duration) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT (id) DO UPDATE SET status = excluded.status, duration = excluded.duration"
-)
+_ADD = "INSERT INTO tool_call (tool, status, started_at, duration) VALUES (?, ?, ?, ?)"
 _TAKE = (
     "DELETE FROM tool_call WHERE id IN (SELECT id FROM tool_call ORDER BY id LIMIT ?)"
     " RETURNING id, tool, status, started_at, duration"
@@ -65,16 +64,24 @@ _TOO_MANY = (
 )
 
 
-async def add_call(
-    tx: Transaction, step: int, tool: str, status: str, started_at: Micros, duration: Micros
-) -> None:
-    """Inside the unit that stores a finished step: a `ToolStatus` value, and times."""
-    if status not in UNCOUNTED and status != EXCEEDED:
-        await tx.execute(_ADD, (step, tool, status, started_at, duration))
+@dataclass(frozen=True, slots=True)
+class FinishedCall:
+    """One attempt at calling a tool, and how it ended."""
+
+    tool: str
+    status: ToolStatus
+    started_at: Micros
+    duration: Micros
+
+
+async def add_call(tx: Transaction, call: FinishedCall) -> None:
+    """Inside the unit that stores the attempt's step, or that it is tried again."""
+    if call.status not in UNCOUNTED:
+        await tx.execute(_ADD, (call.tool, call.status.value, call.started_at, call.duration))
 
 
 class RollUp:
-    """Moves finished calls into windows of a minute and of an hour."""
+    """Moves finished calls into windows of a minute, of an hour and of a day."""
 
     def __init__(self, persistence: Persistence) -> None:
         self._persistence = persistence
@@ -144,7 +151,7 @@ async def _move(tx: Transaction) -> int:
     rows = await tx.fetch_all(_TAKE, (BATCH,))
     sums: defaultdict[tuple[Micros, Micros, str], _Sum] = defaultdict(_Sum)
     for row in rows:
-        for span in (MINUTE, HOUR):
+        for span in SPANS:
             sums[span, row["started_at"] // span * span, row["tool"]].add(row)
     await tx.execute_many(_COUNT, [(*key, *sums[key].values) for key in sorted(sums)])
     await _keep_slow(tx, [row for row in rows if row["duration"] >= SLOW])
@@ -161,6 +168,6 @@ async def _keep_slow(tx: Transaction, rows: Iterable[Row]) -> None:
 
 
 async def _cut(tx: Transaction, before: Micros) -> None:
-    for span in (MINUTE, HOUR):
+    for span in SPANS:
         await tx.execute("DELETE FROM tool_window WHERE span = ? AND start < ?", (span, before))
     await tx.execute("DELETE FROM slow_call WHERE started_at < ?", (before,))

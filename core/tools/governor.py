@@ -41,10 +41,9 @@ class ToolGovernor:
     """The breakers of one node, from its start to its stop.
 
     What the server changes by itself counts at once and is stored right after; a crash between
-    loses no failed call, for those are stored too, but of a step that is tried again only how it
-    ended. What a person orders counts from the moment
-    it is stored, also where the person has gone away meanwhile, and over whatever else has happened
-    to that breaker until then. Either is told on the system's stream in the same unit.
+    loses no failed call, for each attempt is stored too. What a person orders counts from the
+    moment it is stored, also where the person has gone away meanwhile, and over whatever else has
+    happened to that breaker until then. Either is told on the system's stream in the same unit.
     """
 
     def __init__(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Literal
 
 from ..clock import SECOND, Micros, maybe_datetime, now, to_datetime
 from ..errors import InvalidInput
 from ..storage.persistence import Persistence, Row
-from .calls import HOUR, MINUTE, SLOW, SLOWEST
+from .calls import HOUR, MINUTE, SLOW, SLOWEST, SPANS
 from .spec import ToolRegistry
 
 HealthStatus = Literal["healthy", "degraded", "unhealthy", "unknown"]
@@ -147,17 +148,10 @@ def begin(hours: int) -> Micros:
 
 
 def _counts(since: Micros, tool: str | None = None) -> tuple[str, list[Micros | str]]:
-    """Sums by tool in one statement, which sees each call in one place: whole hours as such, the
-    rest by minutes, and what is not rolled up yet."""
-    first = -(-since // HOUR) * HOUR
-    last = max(first, now() // HOUR * HOUR)
+    """Sums by tool in one statement, which sees each call in one place: whole days and hours as
+    such, the rest by minutes, and what is not rolled up yet."""
     own = "" if tool is None else " AND tool = ?"
-    parts = [
-        (_WINDOWS, [MINUTE, since, first]),
-        (_WINDOWS, [HOUR, first, last]),
-        (_WINDOWS, [MINUTE, last, last + MAX_HOURS * HOUR]),
-        (_WAITING, [since]),
-    ]
+    parts = [*((_WINDOWS, [*window]) for window in _windows(since, now())), (_WAITING, [since])]
     params: list[Micros | str] = []
     for _, values in parts:
         params += [*values, *([] if tool is None else [tool])]
@@ -167,6 +161,19 @@ def _counts(since: Micros, tool: str | None = None) -> tuple[str, list[Micros | 
         f" FROM ({calls}) c GROUP BY tool"
     )
     return sql, params
+
+
+def _windows(since: Micros, at: Micros) -> Iterator[tuple[Micros, Micros, Micros]]:
+    """(span, from, to) of what covers the time since a whole minute, whatever begins after `at`
+    too: of each span as many as the next longer one leaves over."""
+    end = at + MAX_HOURS * HOUR
+    for span, longer in pairwise(SPANS):
+        first = min(-(-since // longer) * longer, end)
+        last = max(first, at // longer * longer)
+        yield span, since, first
+        yield span, last, end
+        since, end = first, last
+    yield SPANS[-1], since, end
 
 
 def worst(statuses: Iterable[HealthStatus]) -> HealthStatus:

@@ -21,7 +21,6 @@ from pydantic_core import PydanticSerializationError
 
 from ..chat.text import storable
 from ..errors import ChildFailed, LLMError, MissionError, QuotaExceeded, ToolFailed
-from ..tools.calls import EXCEEDED
 from ..tools.spec import ToolStatus
 from .interrupts import InterruptExpired
 
@@ -195,14 +194,14 @@ def error_status(text: str) -> str:
 
 
 def call_status(error: str | None, step_status: str) -> str:
-    """How the call of a finished tool step ended, as a `ToolStatus` value, or as `EXCEEDED` where
-    the quota did not allow it; `error` is the step's."""
+    """How a tool step ended, as a `ToolStatus` value: `denied` also where the quota did not allow
+    it; `error` is the step's."""
     if error is None:
         return ToolStatus.ERROR if step_status == "failed" else ToolStatus.SUCCESS
     if is_cancelled(error):
         return ToolStatus.CANCELLED
     if error.startswith('{"type":"QuotaExceeded"'):
-        return EXCEEDED
+        return ToolStatus.DENIED
     return error_status(error)
 
 

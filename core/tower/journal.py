@@ -11,9 +11,9 @@ from ..clock import SECOND, Micros, now
 from ..errors import ToolFailed, Unavailable
 from ..identity import new_id
 from ..storage.persistence import Persistence, Row, Transaction
-from ..tools.calls import add_call
+from ..tools.calls import FinishedCall, add_call
 from ..tools.spec import ToolResult
-from .codec import call_status, encode_error
+from .codec import encode_error
 from .process import DIVERGED
 from .suspension import Blocked
 
@@ -146,9 +146,6 @@ async def store_record(tx: Transaction, pid: str | None, record: Record) -> None
             "INSERT INTO step_output (id, step_id, body) VALUES (?, ?, ?)",
             (row["id"], row["id"], record.output),
         )
-    if record.kind == "tool" and record.status != "started" and row is not None:
-        status = call_status(record.error, record.status)
-        await add_call(tx, row["id"], record.name, status, record.created_at, record.duration)
 
 
 def outside_recorder(persistence: Persistence) -> Callable[[ToolResult], Awaitable[None]]:
@@ -173,8 +170,14 @@ def outside_recorder(persistence: Persistence) -> Callable[[ToolResult], Awaitab
             error=error,
             duration=duration,
         )
+        call = FinishedCall(step.name, result.status, step.created_at, duration)
+
+        async def unit(tx: Transaction) -> None:
+            await store_record(tx, None, step)
+            await add_call(tx, call)
+
         with contextlib.suppress(Unavailable):
-            await persistence.write(lambda tx: store_record(tx, None, step))
+            await persistence.write(unit)
 
     return record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -10,14 +11,18 @@ import orjson
 from pydantic import TypeAdapter
 
 from ..chat.text import storable
+from ..clock import SECOND, Micros, now
 from ..errors import MissionError, ToolFailed
 from ..events.event import NewEvent
+from ..storage.persistence import Transaction
+from ..tools.calls import FinishedCall, add_call
 from ..tools.spec import ToolSpec, ToolStatus
 from .branches import Branch
 from .codec import adapter_of, error_status
 from .effects import ANY, Done, Run
 from .interrupts import CONFIRM, Declined, Question
 from .journal import Record
+from .ledger import Ledger
 from .policy import Decision, decide
 from .process import InterruptKind
 
@@ -59,18 +64,23 @@ class Tools:
         spec = run.runtime.tool_registry.get(name)
         risky = spec is not None and spec.risk != "read_only" and not spec.idempotent
 
+        attempts = _Attempts(run.ledger, name)
+
         async def call(key: str, _attempt: int) -> Done:
             payload = {"step": key, "tool": name, "arguments": _shown(arguments)}
             run.ledger.tell(NewEvent("tool.called", payload, run.owner.pid))
+            attempts.begin()
             result = await run.runtime.tool_executor.execute(
                 name, arguments, idempotency_key=f"{run.owner.pid}:{key}"
             )
+            attempts.end(result.status)
             if result.status is not ToolStatus.SUCCESS:
                 reason = result.error or "no reason given"
                 raise ToolFailed(name, result.status, reason, result.foreign)
             return Done(result.value)
 
         def tell(record: Record) -> NewEvent:
+            attempts.end(ToolStatus.CANCELLED)
             payload = {
                 "step": record.key,
                 "tool": name,
@@ -141,6 +151,32 @@ class Tools:
             user=run.process.user_id,
             capability=run.process.capability,
         )
+
+
+class _Attempts:
+    """Counts the attempts at one step, each in the unit that stores what comes of it."""
+
+    def __init__(self, ledger: Ledger, tool: str) -> None:
+        self._ledger = ledger
+        self._tool = tool
+        self._began: tuple[Micros, float] | None = None
+
+    def begin(self) -> None:
+        self._began = now(), time.monotonic()
+
+    def end(self, status: ToolStatus) -> None:
+        """The attempt under way has ended so. Nothing where none is."""
+        if self._began is None:
+            return
+        (at, began), self._began = self._began, None
+        duration = int((time.monotonic() - began) * SECOND)
+        call = FinishedCall(self._tool, status, at, duration)
+
+        async def write(tx: Transaction, _at: Micros) -> list[NewEvent]:
+            await add_call(tx, call)
+            return []
+
+        self._ledger.put(write)
 
 
 def _again(risky: bool, error: Exception) -> bool:

@@ -21,7 +21,8 @@ from mission_system.core.clock import SECOND, now
 from mission_system.core.runtime import MissionRuntime
 from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Transaction
-from mission_system.core.tower.journal import Record, store_record
+from mission_system.core.tools.calls import FinishedCall, add_call
+from mission_system.core.tools.spec import ToolStatus
 from mission_system.web.rest import dashboard
 from mission_system.web.serve import serving
 
@@ -316,13 +317,8 @@ async def test_markup_in_names_is_shown_as_text(
     async with site(tmp_path, post) as server:
 
         async def unit(tx: Transaction) -> None:
-            for number in range(5):
-                step = Record(
-                    *(f"{number}", "tool", XSS, "", "completed"),
-                    created_at=now(),
-                    duration=6 * SECOND,
-                )
-                await store_record(tx, None, step)
+            for _ in range(5):
+                await add_call(tx, FinishedCall(XSS, ToolStatus.SUCCESS, now(), 6 * SECOND))
 
         assert post.runtime is not None
         await post.runtime.persistence.write(unit)

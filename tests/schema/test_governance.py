@@ -10,9 +10,9 @@ from mission_system.core.clock import now
 from mission_system.core.identity import LOCAL
 from mission_system.core.storage.persistence import Transaction
 from mission_system.core.tools.breaker import FAILURES
+from mission_system.core.tools.calls import FinishedCall, add_call
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tools.spec import ToolStatus
-from mission_system.core.tower.journal import Record, store_record
 
 from .conftest import Client
 
@@ -31,10 +31,8 @@ def _tool(client: Client) -> None:
 async def record(client: Client, name: str, *, ok: int = 0, bad: int = 0, ms: int = 10) -> None:
     async def unit(tx: Transaction) -> None:
         for n in range(ok + bad):
-            status = "completed" if n < ok else "failed"
-            at = now()
-            step = Record(f"{name}-{at}-{n}", "tool", name, "", status, at, duration=ms * 1000)
-            await store_record(tx, None, step)
+            status = ToolStatus.SUCCESS if n < ok else ToolStatus.ERROR
+            await add_call(tx, FinishedCall(name, status, now(), ms * 1000))
 
     await client.node.database.write(unit)
 

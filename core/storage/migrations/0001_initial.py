@@ -595,7 +595,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     fields.BigIntField(
-                        primary_key=True, generated=False, unique=True, db_index=True
+                        primary_key=True, generated=True, unique=True, db_index=True
                     ),
                 ),
                 ("tool", fields.CharField(max_length=255)),
@@ -607,7 +607,7 @@ class Migration(migrations.Migration):
                 "table": "tool_call",
                 "app": "core",
                 "pk_attr": "id",
-                "table_description": "A call of a tool that is over and not rolled up yet. Has the id of its step.",
+                "table_description": "A call of a tool that is over and not rolled up yet.",
             },
             bases=["Model"],
         ),
@@ -635,7 +635,7 @@ class Migration(migrations.Migration):
                 "app": "core",
                 "unique_together": (("span", "start", "tool"),),
                 "pk_attr": "id",
-                "table_description": "What the calls of a tool came to that began in one minute, or in one hour.",
+                "table_description": "What the calls of a tool came to that began in one minute, hour or day.",
             },
             bases=["Model"],
         ),

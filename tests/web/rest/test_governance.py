@@ -7,8 +7,9 @@ import pytest
 from mission_system.core.clock import SECOND, now
 from mission_system.core.identity import Caller, Role
 from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tools.calls import FinishedCall, add_call
 from mission_system.core.tools.decorator import tool as tool_of
-from mission_system.core.tower.journal import Record, store_record
+from mission_system.core.tools.spec import ToolStatus
 
 from .conftest import Api, Json, problem
 
@@ -27,9 +28,8 @@ async def record(
 
     async def unit(tx: Transaction) -> None:
         for n in range(ok + bad):
-            status = "completed" if n < ok else "failed"
-            step = Record(f"{tool}-{at}-{n}", "tool", tool, "", status, at, duration=ms * 1000)
-            await store_record(tx, None, step)
+            status = ToolStatus.SUCCESS if n < ok else ToolStatus.ERROR
+            await add_call(tx, FinishedCall(tool, status, at, ms * 1000))
 
     await api.node.database.write(unit)
 
