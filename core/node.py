@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from types import TracebackType
@@ -27,6 +28,7 @@ from .memory.layers import MemoryLayers
 from .memory.working import WorkingMemory
 from .runtime import MissionRuntime
 from .sampling import Sampler
+from .storage.lease import DatabaseHeld
 from .tokens.service import TokenService
 from .tools.calls import RollUp
 from .tools.governor import ToolGovernor
@@ -35,6 +37,9 @@ from .tower.control_tower import ControlTower
 from .tower.inbox import Inbox
 from .tower.memory_change import MemoryChanges
 from .tower.metrics import take_sample
+
+STAND_BY_SECONDS = 0.5
+"""Between two looks at a database that another server uses; each takes a few seconds itself."""
 
 
 class Node:
@@ -84,21 +89,27 @@ class Node:
         self._started = AsyncExitStack()
         self._drained = False
 
-    async def start(self, around: AbstractAsyncContextManager[object] | None = None) -> None:
+    async def start(
+        self,
+        around: AbstractAsyncContextManager[object] | None = None,
+        stand_by: Callable[[DatabaseHeld], None] | None = None,
+    ) -> None:
         """Open the storage, start fan-out, enter `around`, take up unfinished work.
 
-        `around` holds what processes rely on: it is left only when none runs any more. A start
-        that fails or is cancelled leaves nothing behind.
+        `around` holds what processes rely on: it is left only when none runs any more. With
+        `stand_by`, the end of another server on the same database is waited for, and the function
+        told of each look that found it there. A start that fails or is cancelled leaves nothing
+        behind.
 
         Raises:
-            LeaseHeld: another server uses the data folder.
+            LeaseHeld: another server uses the data folder, or the database.
             RuntimeError: it was started before. A node lives once.
         """
         if self._begun:
             raise RuntimeError("a node lives once: to serve this folder again, make another")
         self._begun = True
         async with AsyncExitStack() as started:
-            await self.database.open()
+            await self._open(stand_by)
             started.push_async_callback(self._close)
             await self._hub.start()
             started.push_async_callback(self.health.close)
@@ -135,6 +146,16 @@ class Node:
         self._hub.hint(stream, seq, user_id)
         self.chat.indexer.wake()
         self.chat.places.touch(user_id, stream)
+
+    async def _open(self, stand_by: Callable[[DatabaseHeld], None] | None) -> None:
+        while True:
+            try:
+                return await self.database.open()
+            except DatabaseHeld as held:
+                if stand_by is None:
+                    raise
+                stand_by(held)
+            await asyncio.sleep(STAND_BY_SECONDS)
 
     async def _close(self) -> None:
         await self._hub.stop()

@@ -61,6 +61,11 @@ class Settings(BaseSettings):
         default=None,
         description="postgres://user:password@host/database; none is SQLite in the data folder.",
     )
+    standby: bool = Field(
+        default=True,
+        description="Wait while another server uses the PostgreSQL database, and serve when that"
+        " one has ended; false refuses to start.",
+    )
     insecure: bool = Field(
         default=False,
         description="Serve other machines without authentication. Only behind a guard.",

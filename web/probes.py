@@ -15,11 +15,12 @@ from ..plugins.report import PluginStatus
 from .guard import HARDENED
 from .state import AppState, Phase, state_of
 
-# A server that drains is alive to the end, and ready for nothing new.
-ALIVE: tuple[Phase, ...] = ("serving", "draining")
+# A server that drains is alive to the end, and ready for nothing new; one that stands by, too.
+ALIVE: tuple[Phase, ...] = ("standby", "serving", "draining")
 NOT_READY: dict[Phase, str] = {
     "new": "not started",
     "starting": "starting",
+    "standby": "standing by: another one uses the database",
     "draining": "shutting down",
     "stopped": "stopped",
 }
@@ -37,7 +38,11 @@ class Started:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         phase = self._state.phase
-        if phase != "starting" or scope["type"] == "lifespan" or scope["path"] in ANSWERING:
+        if (
+            phase not in ("starting", "standby")
+            or scope["type"] == "lifespan"
+            or scope["path"] in ANSWERING
+        ):
             await self._app(scope, receive, send)
             return
         detail = f"the server is {NOT_READY[phase]}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..core.tower.control_tower import ControlTower
     from ..plugins.host import PluginHost
 
-Phase = Literal["new", "starting", "serving", "draining", "stopped"]
+Phase = Literal["new", "starting", "standby", "serving", "draining", "stopped"]
 
 
 class AppState(State):

@@ -50,6 +50,16 @@ class FolderHeld(LeaseHeld):
         self.holder = holder
 
 
+class DatabaseHeld(LeaseHeld):
+    """Another server uses the database."""
+
+    def __init__(self, database: str, who: str) -> None:
+        super().__init__(
+            f"database '{database}' is in use by {who}. Stop that server, or give this one"
+            " a database or schema of its own with MISSION_DATABASE_URL."
+        )
+
+
 class FolderUnusable(MissionError):
     """The data folder cannot be made, or not be written."""
 

@@ -89,10 +89,14 @@ class Cli:
             **options,
         )
 
+    def made(self, *arguments: str) -> Server:
+        """A server that has yet to be started."""
+        return Server(self, arguments)
+
     @contextlib.contextmanager
     def server(self, *arguments: str) -> Iterator[Server]:
         """A server that has started; left, none of its processes runs any more."""
-        server = Server(self, arguments)
+        server = self.made(*arguments)
         try:
             yield server.start()
         finally:

@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from ...errors import Unavailable
-from ..lease import LeaseHeld
+from ..lease import DatabaseHeld
 from .connection import FAILURES, connect, is_gone, shown
 from .locks import LEASE
 
@@ -22,16 +22,6 @@ HEARTBEAT_SECONDS = 5.0
 AGAIN_SECONDS = 0.2
 WAIT_SECONDS = 2.0
 log = structlog.get_logger(__name__)
-
-
-class DatabaseHeld(LeaseHeld):
-    """Another server uses the database."""
-
-    def __init__(self, database: str, who: str) -> None:
-        super().__init__(
-            f"database '{database}' is in use by {who}. Stop that server, or give this one"
-            " a database or schema of its own with MISSION_DATABASE_URL."
-        )
 
 
 class DatabaseLease:

@@ -13,9 +13,9 @@ from postgresql import Databases, Server
 from mission_system.core.errors import Unavailable
 from mission_system.core.events.event import NewEvent
 from mission_system.core.events.log import EventLog
+from mission_system.core.storage.lease import DatabaseHeld
 from mission_system.core.storage.persistence import DatabaseUnusable, Transaction
 from mission_system.core.storage.postgres.database import PostgresDatabase
-from mission_system.core.storage.postgres.lease import DatabaseHeld
 
 BACKENDS = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
