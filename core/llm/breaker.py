@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..errors import LLMError
 
@@ -48,28 +49,36 @@ class Breaker:
             text = f"{self._name} has failed {self._failed} times in a row, and is left alone"
             raise LLMError("unavailable", text, max(wait, 1.0), self._name)
 
-    def begin(self) -> None:
-        """`check`, for a call that is made now; `succeed`, `fail` or `leave` ends it."""
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """A call that is made now. How it ends is noted; one that its caller breaks off, or that
+        fails otherwise than by LLMError, says nothing.
+
+        Raises:
+            LLMError: as `check`.
+        """
         self.check()
-        self._trying = self._failed >= self._most
+        tries = self._failed >= self._most
+        self._trying = self._trying or tries
+        try:
+            yield
+        except LLMError as error:
+            self._note(error)
+            raise
+        else:
+            self._failed = 0
+        finally:
+            if tries:  # one that began before the breaker opened is not the one that tries
+                self._trying = False
 
-    def succeed(self) -> None:
-        self._failed = 0
-        self._trying = False
-
-    def fail(self, error: LLMError) -> None:
+    def _note(self, error: LLMError) -> None:
         """Only `unavailable` counts: whoever refuses or limits is there."""
-        if error.kind != "unavailable":
-            self.succeed()
-            if error.kind == "rate_limited" and error.retry_after:
-                until = self._clock() + error.retry_after
-                self._limited_until = max(self._limited_until, until)
+        if error.kind == "unavailable":
+            self._failed += 1
+            if self._failed >= self._most:
+                self._open_until = self._clock() + self._seconds
             return
-        self._trying = False
-        self._failed += 1
-        if self._failed >= self._most:
-            self._open_until = self._clock() + self._seconds
-
-    def leave(self) -> None:
-        """The caller has gone before the end: that says nothing."""
-        self._trying = False
+        self._failed = 0
+        if error.kind == "rate_limited" and error.retry_after:
+            until = self._clock() + error.retry_after
+            self._limited_until = max(self._limited_until, until)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from ..errors import LLMError
+import structlog
+
+from ..errors import LLMError, MissionError
 from .breaker import Breaker
-from .provider import LLMChunk, LLMProvider, LLMReply, LLMRequest, closing
+from .provider import BoundedProvider, LLMChunk, LLMProvider, LLMReply, LLMRequest, closing
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class GuardedProvider:
     """Makes its provider when it is first called, and lets `concurrency` calls through at once.
 
-    A request's `timeout` bounds the whole call: waiting for its turn, and a stream to its end.
+    A request's `timeout` bounds the whole call: waiting for its turn, and a stream to its end. What
+    the provider raises that is no error of ours is `unavailable`: the next one may be asked.
     """
 
     def __init__(
@@ -50,27 +56,30 @@ class GuardedProvider:
     @asynccontextmanager
     async def _turn(self, request: LLMRequest, deadline: float) -> AsyncIterator[LLMProvider]:
         self._breaker.check()
+        provider = self._made()
         await self._wait(deadline)
         try:
-            self._breaker.begin()
-            try:
-                if self.provider is None:
-                    self.provider = self._make()
-                yield self.provider
-            except LLMError as error:
-                self._breaker.fail(error)
-                raise
-            except TimeoutError as error:
-                text = f"no reply from {self.name} within {request.timeout:g} seconds"
-                late = LLMError("unavailable", text, provider=self.name)
-                self._breaker.fail(late)
-                raise late from error
-            except BaseException:
-                self._breaker.leave()
-                raise
-            self._breaker.succeed()
+            with self._breaker.calling():
+                try:
+                    yield provider
+                except MissionError:
+                    raise
+                except TimeoutError as error:
+                    text = f"no reply from {self.name} within {request.timeout:g} seconds"
+                    raise LLMError("unavailable", text, provider=self.name) from error
+                except Exception as error:
+                    raise self._unexpected(error) from error
         finally:
             self._turns.release()
+
+    def _made(self) -> LLMProvider:
+        if self.provider is None:
+            with self._breaker.calling():
+                self.provider = self._make()
+            if isinstance(self.provider, BoundedProvider) and self.provider.at_once is not None:
+                self._concurrency = min(self._concurrency, self.provider.at_once)
+                self._turns = asyncio.Semaphore(self._concurrency)
+        return self.provider
 
     async def _wait(self, deadline: float) -> None:
         try:
@@ -79,3 +88,11 @@ class GuardedProvider:
         except TimeoutError:
             text = f"{self._concurrency} calls of {self.name} are under way already"
             raise LLMError("rate_limited", text, provider=self.name) from None
+
+    def _unexpected(self, error: Exception) -> LLMError:
+        """Its text may quote a key or the conversation: the log gets where it happened, no more."""
+        kind = type(error).__name__
+        where = traceback.format_tb(error.__traceback__)
+        _log.error("llm.failed_unexpectedly", provider=self.name, error=kind, where="".join(where))
+        text = f"{self.name} failed unexpectedly ({kind}); the server's log says where"
+        return LLMError("unavailable", text, provider=self.name)

@@ -128,6 +128,15 @@ class ClosingProvider(LLMProvider, Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class BoundedProvider(LLMProvider, Protocol):
+    """A provider that answers so many calls at once; more wait for their turn, which is no failure
+    of its own. None leaves the number to the settings, which may say fewer, too."""
+
+    @property
+    def at_once(self) -> int | None: ...
+
+
 LLMProviderFactory = Callable[[str], LLMProvider]
 """Gives the provider for a role (`writer`, `planner`, ...)."""
 
@@ -149,8 +158,7 @@ async def collect(chunks: AsyncIterator[LLMChunk]) -> LLMReply:
     async with closing(chunks):
         async for chunk in chunks:
             texts.append(chunk.text)
-            if chunk.usage is not None:
-                last = chunk
+            last = chunk
     return LLMReply(
         "".join(texts), last.usage or LLMUsage(), last.tool_calls, last.model, last.finish
     )

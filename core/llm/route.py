@@ -56,7 +56,7 @@ class Route:
                 async with closing(provider.stream(self._asked(target, request))) as chunks:
                     async for chunk in chunks:
                         begun = begun or bool(chunk.text)
-                        if chunk.usage is not None:
+                        if chunk.model:
                             chunk = replace(chunk, model=_billed(target, chunk.model))
                         yield chunk
                 return

@@ -219,8 +219,7 @@ class LLM:
                         self._run.ledger.delta(key, attempt, offset, text)
                         pieces.append(text)
                         offset += len(text)
-                    if chunk.usage is not None:
-                        last = chunk
+                    last = chunk
                     if offset >= _longest(request):
                         break
         finally:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from mission_system.core.errors import LLMError, LLMErrorKind
 from mission_system.core.llm.factory import LLMFactory
@@ -23,10 +26,18 @@ from mission_system.core.settings import Settings
 ASKED = LLMRequest((LLMMessage("user", "hi"),))
 
 
+@pytest.fixture
+def log() -> Iterator[list[EventDict]]:
+    with capture_logs() as events:
+        yield events
+
+
 class Scripted:
     """Raises the errors of its script, one a call, then replies with its own name."""
 
-    def __init__(self, name: str, *script: LLMError, words: int = 0) -> None:
+    at_once: int | None = None
+
+    def __init__(self, name: str, *script: Exception, words: int = 0) -> None:
         self.name = name
         self.script = list(script)
         self.words = words
@@ -228,6 +239,53 @@ async def test_cancelled_call_gives_its_turn_back_and_counts_for_nothing() -> No
         await calling
     one.gate.set()
     assert (await made("x").complete(ASKED)).text == "one"
+
+
+async def test_stream_that_nobody_reads_any_more_gives_its_turn_back() -> None:
+    one = Scripted("one", words=3)
+    made = factory(one, llm_concurrency=1)
+    chunks = made("x").stream(ASKED)
+    await anext(aiter(chunks))
+    del chunks
+    gc.collect()
+    async with asyncio.timeout(30):
+        assert (await made("x").complete(ASKED)).text == "one"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_error_that_is_none_of_ours_is_unavailable_and_its_text_stays_hidden(
+    streamed: bool, log: list[EventDict]
+) -> None:
+    one = Scripted("one", *[ValueError("s3cret")] * 4)
+    made = factory(one, llm_breaker_failures=2)
+    for _ in range(2):
+        with pytest.raises(LLMError, match=r"one failed unexpectedly \(ValueError\)") as caught:
+            await (read(made) if streamed else made("x").complete(ASKED))
+        assert caught.value.kind == "unavailable"
+    with pytest.raises(LLMError, match="left alone"):
+        await made("x").complete(ASKED)
+    assert "test_route.py" in log[0]["where"]
+    assert "s3cret" not in str(log)
+
+
+async def test_next_provider_is_asked_when_one_fails_unexpectedly() -> None:
+    one, two = Scripted("one", ValueError("oops")), Scripted("two")
+    assert (await factory(one, two, llm_roles=then("two"))("x").complete(ASKED)).text == "two"
+
+
+async def test_provider_that_says_how_many_calls_it_can_answer_gets_no_more() -> None:
+    one = Scripted("one")
+    one.gate = asyncio.Event()
+    one.at_once = 2
+    made = factory(one, llm_concurrency=5)
+    calls = [asyncio.ensure_future(made("x").complete(ASKED)) for _ in range(6)]
+    while one.busy < 2:
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    one.gate.set()
+    await asyncio.gather(*calls)
+    assert (one.most_busy, len(one.asked)) == (2, 6)
 
 
 async def test_closing_closes_what_was_made_and_nothing_else() -> None:
