@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import orjson
 
-from ..llm.credentials import REQUIRED, Credentials
+from ..llm.credentials import REQUIRED, Credentials, read_credentials
 from .result import ComponentHealth, ComponentStatus
 
 # Less than what the checker gives a check, so that the thread ends before its caller gives up.
@@ -25,7 +25,7 @@ SEVERITY = (ComponentStatus.UP, ComponentStatus.DEGRADED, ComponentStatus.DOWN)
 def models_check(
     uses: Mapping[str, Sequence[str]],
     served: Callable[[str], bool],
-    credentials: Callable[[], Credentials] = Credentials,
+    credentials: Callable[[], Credentials] = read_credentials,
 ) -> Callable[[], Awaitable[ComponentHealth]]:
     """Whether models can be asked. `uses` names each role's providers, the first choice first.
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ..errors import LLMError
 
 
 class Credentials(BaseSettings):
     """Read from the environment or `.env`, upper case: `OPENAI_API_KEY` is `openai_api_key`."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     openai_api_key: SecretStr | None = Field(default=None, description="Key of `openai`.")
     openai_base_url: str | None = Field(
@@ -53,6 +57,15 @@ class Credentials(BaseSettings):
         """The variables that a built-in provider cannot work without and that are not set."""
         needed = REQUIRED.get(provider, ())
         return [name.upper() for name in needed if not _text(getattr(self, name))]
+
+
+def read_credentials() -> Credentials:
+    """Raises LLMError, kind `invalid`, that names the variables which do not validate."""
+    try:
+        return Credentials()
+    except ValidationError as error:
+        problems = [f"{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()]
+        raise LLMError("invalid", "; ".join(problems)) from None
 
 
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {

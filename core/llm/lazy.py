@@ -16,16 +16,19 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class LazyProvider:
     """Imports and makes its provider in a thread, once, while other work goes on.
 
-    `extra` is what `pip install` needs beside the package. A load that fails is tried again by
-    the next call.
+    `extra` is what `pip install` needs beside the package, `at_once` as in `BoundedProvider`. A
+    load that fails is tried again by the next call; one that takes longer than a call has time
+    goes on, and serves those that come later.
     """
 
-    def __init__(self, name: str, extra: str, load: Callable[[], LLMProvider]) -> None:
+    def __init__(
+        self, name: str, extra: str, load: Callable[[], LLMProvider], at_once: int | None = None
+    ) -> None:
         self.name = name
+        self.at_once = at_once
         self._extra = extra
         self._load = load
-        self._loading = asyncio.Lock()
-        self._provider: LLMProvider | None = None
+        self._loading: asyncio.Task[LLMProvider] | None = None
 
     async def complete(self, request: LLMRequest) -> LLMReply:
         return await (await self._loaded()).complete(request)
@@ -36,15 +39,22 @@ class LazyProvider:
                 yield chunk
 
     async def close(self) -> None:
-        if isinstance(self._provider, ClosingProvider):
-            await self._provider.close()
+        if self._loading is None or _failed(self._loading):
+            return
+        try:
+            provider = await self._loading
+        except LLMError:
+            return  # there is nothing to close
+        if isinstance(provider, ClosingProvider):
+            await provider.close()
 
     async def _loaded(self) -> LLMProvider:
-        if self._provider is None:
-            async with self._loading:
-                if self._provider is None:
-                    self._provider = await asyncio.to_thread(self._make)
-        return self._provider
+        if self._loading is None or _failed(self._loading):
+            load = asyncio.to_thread(self._make)
+            self._loading = asyncio.create_task(load, name=f"load {self.name}")
+        if self._loading.done():
+            return self._loading.result()
+        return await asyncio.shield(self._loading)
 
     def _make(self) -> LLMProvider:
         try:
@@ -67,3 +77,7 @@ class LazyProvider:
                 " server's log says why",
                 provider=self.name,
             ) from error
+
+
+def _failed(loading: asyncio.Task[LLMProvider]) -> bool:
+    return loading.done() and (loading.cancelled() or loading.exception() is not None)

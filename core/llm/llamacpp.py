@@ -50,6 +50,7 @@ class LlamaCppProvider:
         self._model = path.stem
         self._server: Any = _library.Server(params)
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="llamacpp")
+        self._closing = threading.Event()
 
     async def complete(self, request: LLMRequest) -> LLMReply:
         return await collect(self.stream(request))
@@ -66,7 +67,7 @@ class LlamaCppProvider:
 
         def hear(chunk: dict[str, Any]) -> bool:
             put(chunk)
-            return left.is_set()  # ends the reply
+            return left.is_set() or self._closing.is_set()  # ends the reply
 
         def answer() -> None:
             try:
@@ -91,9 +92,13 @@ class LlamaCppProvider:
         yield reply.last()
 
     async def close(self) -> None:
-        """Waits for the replies under way, which have nobody left to hear them."""
-        await asyncio.to_thread(self._threads.shutdown)
-        self._server = None
+        """Breaks off the replies under way, and frees the model."""
+        self._closing.set()
+        await asyncio.to_thread(self._shut)
+
+    def _shut(self) -> None:
+        self._threads.shutdown()
+        self._server = None  # which stops its own threads
 
 
 class _Assembly:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import LLMError
 from ...core.llm import vendors
-from ...core.llm.credentials import Credentials
+from ...core.llm.credentials import read_credentials
 from ...core.llm.lazy import LazyProvider
 from ..hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from ...core.llm.credentials import Credentials
     from ...core.llm.provider import LLMProvider
     from ...core.settings import Settings
 
@@ -34,9 +35,10 @@ def make(
     """A provider with the credentials of the environment; `extra` is what it needs installed.
 
     Raises:
-        LLMError: kind `auth`: something is not set; the message names it.
+        LLMError: something is not set (kind `auth`), or wrong (`invalid`); the message names it.
     """
-    credentials = Credentials()
+    credentials = read_credentials()
     if missing := credentials.missing(name):
         raise LLMError("auth", f"{name} needs {', '.join(missing)} to be set", provider=name)
-    return LazyProvider(name, extra, partial(load, credentials))
+    at_once = credentials.llamacpp_parallel if name == "llamacpp" else None
+    return LazyProvider(name, extra, partial(load, credentials), at_once)

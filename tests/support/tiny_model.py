@@ -39,6 +39,7 @@ def write_tiny_model(path: Path) -> None:
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
+    writer.add_add_space_prefix(False)  # else no grammar accepts what begins the reply
     writer.add_chat_template(CHAT_TEMPLATE)
 
     random = np.random.default_rng(7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,37 @@ async def test_a_file_that_is_no_model_is_unavailable(tmp_path: Path) -> None:
         load_llamacpp(Credentials(llamacpp_model_path=str(tmp_path / "bad.gguf")))
     with pytest.raises(LLMError, match="names no file"):
         load_llamacpp(Credentials(llamacpp_model_path=str(tmp_path / "none.gguf")))
+
+
+async def test_closing_breaks_off_the_reply_under_way(model: Path) -> None:
+    credentials = Credentials(llamacpp_model_path=str(model), llamacpp_context=4096)
+    provider = await asyncio.to_thread(load_llamacpp, credentials)
+    begun = asyncio.Event()
+    pieces: list[str] = []
+
+    async def listen() -> None:
+        async for chunk in provider.stream(asking(tokens=3900)):
+            pieces.append(chunk.text)
+            begun.set()
+
+    listening = asyncio.create_task(listen())
+    await begun.wait()
+    await provider.close()
+    with pytest.raises(LLMError, match="broke off") as caught:
+        await listening
+    assert caught.value.kind == "unavailable"
+    assert len(pieces) < 3900
+
+
+async def test_reply_fits_the_schema_that_is_asked_for(provider: LLMProvider) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"sure": {"type": "boolean"}},
+        "required": ["sure"],
+        "additionalProperties": False,
+    }
+    reply = await provider.complete(asking(tokens=300, output_schema=schema))
+    assert json.loads(reply.text) in ({"sure": True}, {"sure": False})
 
 
 async def test_llamaserver_is_ready_until_it_stops(model: Path) -> None:
