@@ -155,7 +155,10 @@ class PydanticAIProvider:
 
 def _meaning(error: Exception) -> tuple[LLMErrorKind, str]:
     match error:
-        case failures.ContentFilterError():
+        case (
+            failures.ContentFilterError()
+            | failures.ModelAPIError(provider_error_code="content_filter")
+        ):
             return "refused", "refused the content"
         case failures.ModelContextWindowExceededError():
             return "context_too_long", "cannot read so long a conversation"

@@ -28,8 +28,9 @@ TOKENS = (11, 7)
 class Answer:
     """How one request is answered. `text` is streamed word by word.
 
-    `cut` says after how many words a stream ends: `clean_cut` where the connection is closed in
-    good order, by accident otherwise. A stream with a `gate` waits for it after its first word.
+    `cut` says after how many words a stream ends: with the event of an `error` where there is one,
+    `clean_cut` where the connection is closed in good order, by accident otherwise. A stream with a
+    `gate` waits for it after its first word.
     """
 
     text: str = "Hello from the model."
@@ -49,13 +50,14 @@ class Answer:
 
 
 class Vendor:
-    """The script, and what was asked. `closed` is set when a client leaves a stream unread."""
+    """The script, and what was asked. `closed` is set when a client leaves before the end."""
 
     def __init__(self) -> None:
         self.script: list[Answer] = [Answer()]
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.queries: list[dict[str, str]] = []
         self.busy = 0
         self.most_busy = 0
         self.closed = threading.Event()
@@ -63,15 +65,16 @@ class Vendor:
         self.app = Starlette(
             routes=[
                 Route("/v1/chat/completions", self._openai, methods=["POST"]),
-                Route(
-                    "/openai/deployments/{name}/chat/completions", self._openai, methods=["POST"]
-                ),
+                Route("/openai/deployments/{name}/chat/completions", self._azure, methods=["POST"]),
                 Route("/v1/messages", self._anthropic, methods=["POST"]),
             ]
         )
 
     async def _openai(self, request: Request) -> Response:
         return await self._answer(request, _openai_reply, _openai_events)
+
+    async def _azure(self, request: Request) -> Response:
+        return await self._answer(request, _openai_reply, _azure_events)
 
     async def _anthropic(self, request: Request) -> Response:
         return await self._answer(request, _anthropic_reply, _anthropic_events)
@@ -81,11 +84,13 @@ class Vendor:
         self.requests.append(body)
         self.headers.append(dict(request.headers))
         self.paths.append(request.url.path)
+        self.queries.append(dict(request.query_params))
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         self.busy += 1
         self.most_busy = max(self.most_busy, self.busy)
         try:
-            await asyncio.sleep(answer.delay)
+            if answer.delay:
+                await self._delay(request, answer.delay)
         finally:
             self.busy -= 1
         if answer.status != 200:
@@ -95,6 +100,15 @@ class Vendor:
             return StreamingResponse(stream, media_type="text/event-stream")
         return JSONResponse(whole(body, answer))
 
+    async def _delay(self, request: Request, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not await request.is_disconnected():
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            return
+        self.closed.set()
+
     async def _stream(self, answer: Answer, events: list[str]) -> AsyncIterator[str]:
         words = 0
         done = False
@@ -103,7 +117,9 @@ class Vendor:
                 if "the-word" in event:
                     event = event.replace("the-word", "")
                     if answer.cut is not None and words == answer.cut:
-                        if answer.clean_cut:
+                        if answer.error:
+                            yield _error_event(answer.error)
+                        if answer.error or answer.clean_cut:
                             done = True
                             return
                         raise ConnectionResetError("cut by the script")
@@ -116,6 +132,12 @@ class Vendor:
         finally:
             if not done:
                 self.closed.set()
+
+
+def _error_event(error: dict[str, Any]) -> str:
+    """Anthropic names its events, OpenAI does not."""
+    name = "event: error\n" if error.get("type") == "error" else ""
+    return f"{name}data: {json.dumps(error)}\n\n"
 
 
 def _openai_reply(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
@@ -133,21 +155,30 @@ def _openai_reply(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
 
 
 def _openai_events(body: dict[str, Any], answer: Answer) -> Iterator[str]:
+    yield _openai_chunk(body, {"role": "assistant", "content": "", "refusal": None})
     for word in answer.words:
-        yield _openai_chunk(body, {"role": "assistant", "content": word}) + ": the-word\n\n"
+        yield _openai_chunk(body, {"content": word}) + ": the-word\n\n"
     for index, call in enumerate(_openai_calls(answer)):
         arguments = call["function"]["arguments"]
         half = len(arguments) // 2
-        start = {"name": call["function"]["name"], "arguments": arguments[:half]}
+        start = {"name": call["function"]["name"], "arguments": ""}
         first = {"index": index, **call, "function": start}
         yield _openai_chunk(body, {"tool_calls": [first]})
-        rest = {"index": index, "function": {"arguments": arguments[half:]}}
-        yield _openai_chunk(body, {"tool_calls": [rest]})
+        for part in (arguments[:half], arguments[half:]):
+            more = {"index": index, "function": {"arguments": part}}
+            yield _openai_chunk(body, {"tool_calls": [more]})
     yield _openai_chunk(body, {}, _openai_finish(answer))
     if (body.get("stream_options") or {}).get("include_usage"):
         last = {**_openai_base(body), "choices": [], "usage": _openai_usage()}
         yield f"data: {json.dumps(last)}\n\n"
     yield "data: [DONE]\n\n"
+
+
+def _azure_events(body: dict[str, Any], answer: Answer) -> Iterator[str]:
+    filtered = [{"prompt_index": 0, "content_filter_results": {}}]
+    first = {**_openai_base(body), "model": "", "choices": [], "prompt_filter_results": filtered}
+    yield f"data: {json.dumps(first)}\n\n"
+    yield from _openai_events(body, answer)
 
 
 def _openai_base(body: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +193,10 @@ def _openai_base(body: dict[str, Any]) -> dict[str, Any]:
 
 def _openai_chunk(body: dict[str, Any], delta: dict[str, Any], finish: str | None = None) -> str:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return f"data: {json.dumps({**_openai_base(body), 'choices': [choice]})}\n\n"
+    chunk = {**_openai_base(body), "choices": [choice]}
+    if (body.get("stream_options") or {}).get("include_usage"):
+        chunk["usage"] = None
+    return f"data: {json.dumps(chunk)}\n\n"
 
 
 def _openai_calls(answer: Answer) -> list[dict[str, Any]]:
@@ -211,11 +245,13 @@ def _anthropic_reply(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
 
 def _anthropic_events(body: dict[str, Any], answer: Answer) -> Iterator[str]:
     empty = _anthropic_reply(body, Answer(text="")) | {"stop_reason": None}
+    empty["usage"] = {"input_tokens": TOKENS[0], "output_tokens": 1}
     yield _anthropic_event("message_start", message=empty)
     index = 0
     if answer.text:
         block = {"type": "text", "text": ""}
         yield _anthropic_event("content_block_start", index=index, content_block=block)
+        yield _anthropic_event("ping")
         for word in answer.words:
             delta = {"type": "text_delta", "text": word}
             event = _anthropic_event("content_block_delta", index=index, delta=delta)
@@ -225,8 +261,10 @@ def _anthropic_events(body: dict[str, Any], answer: Answer) -> Iterator[str]:
     for number, (name, arguments) in enumerate(answer.calls):
         block = {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": {}}
         yield _anthropic_event("content_block_start", index=index, content_block=block)
-        delta = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
-        yield _anthropic_event("content_block_delta", index=index, delta=delta)
+        text = json.dumps(arguments)
+        for part in ("", text[: len(text) // 2], text[len(text) // 2 :]):
+            delta = {"type": "input_json_delta", "partial_json": part}
+            yield _anthropic_event("content_block_delta", index=index, delta=delta)
         yield _anthropic_event("content_block_stop", index=index)
         index += 1
     yield _anthropic_event(

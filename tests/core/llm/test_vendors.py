@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -56,7 +58,7 @@ def server() -> Iterator[Vendor]:
 @pytest.fixture(params=["openai", "azure", "anthropic"])
 async def case(request: pytest.FixtureRequest, server: Vendor) -> AsyncIterator[Case]:
     server.script = [Answer()]
-    for seen in (server.requests, server.headers, server.paths):
+    for seen in (server.requests, server.headers, server.paths, server.queries):
         seen.clear()
     server.closed.clear()
     credentials = Credentials.model_validate(
@@ -114,14 +116,16 @@ async def test_key_goes_into_its_header(case: Case) -> None:
     assert "sk-s3cret" in headers[names[case.name]]
 
 
-async def test_azure_asks_its_deployment(case: Case) -> None:
-    await case.provider.complete(ASKED)
-    paths = {
-        "openai": "/v1/chat/completions",
-        "azure": "/openai/deployments/mine/chat/completions",
-        "anthropic": "/v1/messages",
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_each_is_asked_at_its_own_address(case: Case, streamed: bool) -> None:
+    await (read(case.provider, ASKED) if streamed else case.provider.complete(ASKED))
+    addresses: dict[str, tuple[str, dict[str, str]]] = {
+        "openai": ("/v1/chat/completions", {}),
+        "azure": ("/openai/deployments/mine/chat/completions", {"api-version": "2024-10-21"}),
+        "anthropic": ("/v1/messages", {}),
     }
-    assert case.vendor.paths == [paths[case.name]]
+    assert (case.vendor.paths[0], case.vendor.queries[0]) == addresses[case.name]
+    assert len(case.vendor.paths) == 1
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -193,6 +197,52 @@ async def test_failure_is_told_by_its_kind(case: Case, kind: str, streamed: bool
     assert len(case.vendor.requests) == 1  # nobody but the mission tries again
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_time_to_try_again_may_be_a_date(case: Case, streamed: bool) -> None:
+    answers = ANTHROPIC_ERRORS if case.name == "anthropic" else OPENAI_ERRORS
+    limited = deepcopy(answers["rate_limited"])
+    limited.headers["retry-after"] = formatdate(time.time() + 3600, usegmt=True)
+    case.vendor.script = [limited]
+    with pytest.raises(LLMError) as caught:
+        await (read(case.provider, ASKED) if streamed else case.provider.complete(ASKED))
+    assert 3000 < (caught.value.retry_after or 0) <= 3600
+
+
+@pytest.mark.parametrize("kind", ["rate_limited", "unavailable"])
+async def test_failure_in_the_middle_of_a_stream_is_told_by_its_kind(case: Case, kind: str) -> None:
+    answers = ANTHROPIC_ERRORS if case.name == "anthropic" else OPENAI_ERRORS
+    case.vendor.script = [Answer(cut=2, error=answers[kind].error)]
+    pieces: list[str] = []
+
+    async def listen() -> None:
+        async for chunk in case.provider.stream(ASKED):
+            pieces.append(chunk.text)
+
+    with pytest.raises(LLMError) as caught:
+        await listen()
+    assert pieces == ["Hello ", "from "]
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("case", ["openai", "azure"], indirect=True)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_prompt_that_a_filter_finds_is_refused(case: Case, streamed: bool) -> None:
+    error = {
+        "error": {
+            "message": "The response was filtered due to the prompt triggering the policy.",
+            "type": None,
+            "param": "prompt",
+            "code": "content_filter",
+            "status": 400,
+            "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {}},
+        }
+    }
+    case.vendor.script = [Answer(status=400, error=error)]
+    with pytest.raises(LLMError) as caught:
+        await (read(case.provider, ASKED) if streamed else case.provider.complete(ASKED))
+    assert caught.value.kind == "refused"
+
+
 async def test_nobody_listening_is_unavailable(case: Case) -> None:
     credentials = Credentials.model_validate(
         {
@@ -224,11 +274,39 @@ async def test_stream_that_breaks_off_is_unavailable_and_never_a_short_reply(
     assert caught.value.kind == "unavailable"
 
 
-async def test_server_that_does_not_answer_in_time_is_unavailable(case: Case) -> None:
-    case.vendor.script = [Answer(delay=30)]
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_server_that_does_not_answer_in_time_is_unavailable(
+    case: Case, streamed: bool
+) -> None:
+    case.vendor.script = [Answer(delay=300)]
+    hasty = LLMRequest(ASKED.messages, timeout=0.2)
     with pytest.raises(LLMError, match="in time") as caught:
-        await case.provider.complete(LLMRequest(ASKED.messages, timeout=0.2))
+        await (read(case.provider, hasty) if streamed else case.provider.complete(hasty))
     assert caught.value.kind == "unavailable"
+    assert await asyncio.to_thread(case.vendor.closed.wait, 30)
+
+
+async def test_stream_that_stops_without_an_end_is_unavailable(case: Case) -> None:
+    gate = threading.Event()
+    case.vendor.script = [Answer(gate=gate)]
+    try:
+        with pytest.raises(LLMError, match="in time") as caught:
+            await read(case.provider, LLMRequest(ASKED.messages, timeout=0.5))
+        assert caught.value.kind == "unavailable"
+        assert await asyncio.to_thread(case.vendor.closed.wait, 30)
+    finally:
+        gate.set()
+
+
+async def test_cancelling_a_whole_reply_closes_its_connection(case: Case) -> None:
+    case.vendor.script = [Answer(delay=300)]
+    asking = asyncio.create_task(case.provider.complete(ASKED))
+    while not case.vendor.requests:
+        await asyncio.sleep(0.01)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert await asyncio.to_thread(case.vendor.closed.wait, 30)
 
 
 async def test_leaving_a_slow_stream_closes_its_connection(case: Case) -> None:
