@@ -10,6 +10,7 @@ from .configs import ConfigRegistry, Configs
 from .llm.factory import LLMFactory
 from .llm.mock import MockProvider
 from .llm.provider import LLMProvider
+from .llm.roles import targets_of
 from .prompts import Prompt, Prompts
 from .services import Services
 from .settings import Settings
@@ -59,6 +60,12 @@ class MissionRuntime:
     @property
     def provider_name(self) -> str:
         return "mock" if self.mock_provider is not None else self.settings.llm_provider
+
+    def provider_of(self, role: str) -> str:
+        """Name of the provider that is asked first to play this role."""
+        if self.mock_provider is not None:
+            return "mock"
+        return targets_of(self.settings, role)[0].provider
 
 
 def create_mission_runtime(

@@ -17,6 +17,7 @@ from mission_system import PluginContext, hookimpl
 from mission_system.core.capabilities import CapabilityRegistry
 from mission_system.core.errors import LLMErrorKind
 from mission_system.core.identity import LOCAL
+from mission_system.core.llm import vendors
 from mission_system.core.llm.credentials import REQUIRED, Credentials
 from mission_system.core.llm.roles import targets_of
 from mission_system.core.node import Node
@@ -236,6 +237,14 @@ def test_page_of_models_names_each_provider_with_what_it_needs() -> None:
 def test_page_of_models_names_each_kind_of_failure() -> None:
     kinds = re.findall(r"^\| `(\w+)` \| [^|]*\| (?:yes|no)", MODELS, re.MULTILINE)
     assert sorted(kinds) == sorted(get_args(LLMErrorKind))
+
+
+def test_page_of_models_names_the_models_that_are_asked_by_default() -> None:
+    asked = " ".join(MODELS.split())
+    assert (
+        f"`openai` asks `{vendors.OPENAI_MODEL}`, `anthropic` `{vendors.ANTHROPIC_MODEL}`" in asked
+    )
+    assert f"`llamaserver` `{vendors.LLAMASERVER_MODEL}`" in asked
 
 
 def test_settings_of_the_page_of_models_are_heeded() -> None:

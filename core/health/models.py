@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 import orjson
 
@@ -80,23 +83,49 @@ def _llamaserver(credentials: Credentials) -> ComponentHealth:
     url = credentials.llamaserver_host
     if not url.startswith(("http://", "https://")):
         return _down("LLAMASERVER_HOST is no http:// or https:// address")
-    opener = build_opener(ProxyHandler({}))  # a proxy for the internet does not know this machine
+    deadline = time.monotonic() + LLAMASERVER_SECONDS
     try:
-        with opener.open(f"{url.rstrip('/')}/health", timeout=LLAMASERVER_SECONDS) as answer:
-            body = answer.read(ANSWER_LIMIT)
+        status = _said(_get(credentials, "/health", deadline), "status")
+        if status is None and isinstance(
+            _said(_get(credentials, "/v1/models", deadline), "data"), list
+        ):
+            return _up()  # vLLM, Ollama and LM Studio have no health of this form
     except HTTPError as error:
         return _down(f"the llama server answers {error.code}")
     except (URLError, OSError, HTTPException):
         return _down("the llama server does not answer")
-    try:
-        status = orjson.loads(body)["status"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    if status is None:
         return _down("the llama server answers something that is not its health")
     if status == "ok":
         return _up()
     return ComponentHealth(
         status=ComponentStatus.DEGRADED, message=f"the llama server says '{str(status)[:100]}'"
     )
+
+
+def _get(credentials: Credentials, path: str, deadline: float) -> bytes:
+    """Empty where there is nothing under this path."""
+    request = Request(f"{credentials.llamaserver_host.rstrip('/')}{path}")  # noqa: S310
+    if credentials.llamaserver_api_key is not None:
+        key = credentials.llamaserver_api_key.get_secret_value()
+        request.add_unredirected_header("Authorization", f"Bearer {key}")
+    opener = build_opener(ProxyHandler({}))  # a proxy for the internet does not know this machine
+    try:
+        with opener.open(request, timeout=max(0.1, deadline - time.monotonic())) as answer:
+            body: bytes = answer.read(ANSWER_LIMIT)
+            return body
+    except HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return b""
+        raise
+
+
+def _said(body: bytes, name: str) -> Any:
+    """A field of an object in JSON; None where it is none."""
+    try:
+        return orjson.loads(body)[name]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
 
 
 def _unknown(provider: str) -> ComponentHealth:

@@ -76,7 +76,7 @@ def load_azure(credentials: Credentials) -> PydanticAIProvider:
 
 
 def load_llamaserver(credentials: Credentials) -> PydanticAIProvider:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
     key = credentials.llamaserver_api_key
@@ -84,6 +84,8 @@ def load_llamaserver(credentials: Credentials) -> PydanticAIProvider:
         api_key=key.get_secret_value() if key else "none",
         base_url=f"{credentials.llamaserver_host.rstrip('/')}/v1",
         max_retries=0,
+        # A proxy for the internet does not know this machine, and readiness does not ask it either.
+        http_client=DefaultAsyncHttpxClient(trust_env=False),
     )
     vendor = OpenAICompatibleProvider("llamaserver", openai_client=client)
     return _chat("llamaserver", LLAMASERVER_MODEL, vendor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +64,7 @@ async def insert_children(
     tx: Transaction,
     parent: ProcessControlBlock,
     stream: int,
-    provider: str,
+    provider_of: Callable[[str], str],
     spawnings: list[Spawning],
     default: Quota,
     at: Micros,
@@ -78,7 +79,7 @@ async def insert_children(
     for new in spawnings:
         wanted = new.quota or new.spec.quota or default
         child, ready = moved(_child(parent, new, _least(wanted, share), at), ProcessState.READY)
-        input = {"context": new.context, "provider": provider}
+        input = {"context": new.context, "provider": provider_of(child.capability)}
         await insert_process(tx, child, stream, input, at)
         step = Record(new.key, SPAWN, child.capability, new.digest, "started", at)
         await store_record(tx, parent.pid, step)

@@ -135,7 +135,7 @@ class Ending:
         parent, default, new = self._before, run.runtime.settings.quota, run.spawning
         keeps = bool(run.waiting_on)
         return await insert_children(
-            tx, parent, self._stream, run.provider, new, default, at, keeps=keeps
+            tx, parent, self._stream, run.runtime.provider_of, new, default, at, keeps=keeps
         )
 
     async def _set_alarm(self, tx: Transaction, run: Run, state: ProcessState) -> None:

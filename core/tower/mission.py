@@ -57,7 +57,8 @@ class Mission:
         self.message = process.message
         self.context: dict[str, Any] = run.context
         self.provider = run.provider
-        """Name of the LLM provider that this process started with; `mock` when there is none."""
+        """Name of the LLM provider that this process started with: the first for the role that is
+        named like its capability. `mock` where no model is asked."""
         self.tools = Tools(run)
         self.state = State(run)
 

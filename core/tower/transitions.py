@@ -28,7 +28,7 @@ class Transitions:
 
     def __init__(self, runtime: MissionRuntime, chat: ChatService, events: EventLog) -> None:
         self._persistence = runtime.persistence
-        self._provider = runtime.provider_name
+        self._provider_of = runtime.provider_of
         self._max_restarts = runtime.settings.max_restarts
         self._chat = chat
         self._events = events
@@ -84,7 +84,7 @@ class Transitions:
                 process, ProcessState.RUNNING, epoch=1, started_at=to_datetime(at)
             )
             events.append(running)
-        input = {"context": envelope.context, "provider": self._provider}
+        input = {"context": envelope.context, "provider": self._provider_of(process.capability)}
         await insert_process(tx, process, session.id, input, at)
         await self._events.append(tx, session.id, caller.user_id, events, at)
         return Start(process, session.id, input), ended

@@ -25,13 +25,19 @@ async def check(provider: str, environ: dict[str, str], served: bool = True) -> 
 
 
 @contextmanager
-def llama_server(status: int, body: str) -> Iterator[str]:
+def llama_server(status: int, body: str, models: str | None = None) -> Iterator[str]:
+    """`models` is what it has under `/v1/models`, for those who know the key."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            assert self.path == "/health"
-            self.send_response(status)
+            code, said = status, body
+            if self.path != "/health":
+                code, said = (404, "") if models is None else (200, models)
+                if models is not None and self.headers["Authorization"] != "Bearer k":
+                    code = 401
+            self.send_response(code)
             self.end_headers()
-            self.wfile.write(body.encode())
+            self.wfile.write(said.encode())
 
         def log_message(self, format: str, *args: object) -> None: ...
 
@@ -109,6 +115,31 @@ async def test_a_llama_server_is_asked_for_its_health(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with llama_server(status, body) as url:
         assert (await check("llamaserver", {"LLAMASERVER_HOST": url})).status == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "health", "models", "expected"),
+    [
+        (404, "404 page not found", '{"object": "list", "data": []}', "up"),  # Ollama
+        (200, "", '{"object": "list", "data": [{"id": "m"}]}', "up"),  # vLLM
+        (200, '{"error": "Unexpected endpoint"}', '{"data": []}', "up"),  # LM Studio
+        (404, "", None, "down"),
+        (404, "", "<html>", "down"),
+        (500, "", '{"data": []}', "down"),
+        (200, '{"status": "loading model"}', '{"data": []}', "degraded"),
+    ],
+)
+async def test_a_server_without_such_a_health_is_up_when_it_lists_its_models(
+    status: int, health: str, models: str | None, expected: str
+) -> None:
+    with llama_server(status, health, models) as url:
+        environ = {"LLAMASERVER_HOST": url, "LLAMASERVER_API_KEY": "k"}
+        assert (await check("llamaserver", environ)).status == expected
+
+
+async def test_a_server_that_does_not_take_the_key_is_down() -> None:
+    with llama_server(404, "", '{"data": []}') as url:
+        assert (await check("llamaserver", {"LLAMASERVER_HOST": url})).status == "down"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "file:///etc/passwd", "nonsense"])

@@ -208,6 +208,17 @@ async def test_llamaserver_is_ready_until_it_stops(model: Path) -> None:
     await provider.close()
 
 
+async def test_llamaserver_is_asked_without_the_proxy_for_the_internet(
+    llama_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    provider = load_llamaserver(Credentials(llamaserver_host=llama_server))
+    assert (await provider.complete(asking())).usage.tokens_out == 12
+    await provider.close()
+
+
 async def test_nobody_else_may_ask_the_model_in_this_process(model: Path) -> None:
     from httpx import AsyncClient
 

@@ -142,11 +142,11 @@ async def test_provider_is_the_one_that_the_process_started_with(start_node, sen
         return await mission.clarify("go on?")
 
     node = await start_node(work)
-    node.tower._transitions._provider = "first"
+    node.tower._transitions._provider_of = lambda _: "first"
     process = await send(node)
     await node.stop()
     node = await start_node(work)
-    node.tower._transitions._provider = "second"
+    node.tower._transitions._provider_of = lambda _: "second"
     await go_on(node, ann, process)
     assert seen == ["first", "first"]
 

@@ -120,6 +120,18 @@ async def test_prompt_may_be_another_by_the_settings(node, model: Vendor) -> Non
     assert told(model)[0]["content"] == "Speak like a pirate."
 
 
+async def test_role_decides_who_answers_whoever_the_servers_provider_is(
+    node, model: Vendor, tmp_path: Path
+) -> None:
+    real = {"assistant": {"provider": "openai"}}
+    await send(await node(look, llm_provider="mock", llm_roles=real))
+    assert told(model)[0]["role"] == "system"
+    assert [each["function"]["name"] for each in model.requests[0]["tools"]] == ["look"]
+    other = {"data": tmp_path / "mock", "llm_roles": {"assistant": {"provider": "mock"}}}
+    assert (await send(await node(look, **other))).reply == "You said: hi"
+    assert len(model.requests) == 1
+
+
 async def test_conversation_so_far_goes_before_the_message(node, model: Vendor) -> None:
     here = await node()
     first = await send(here, "one")
