@@ -19,7 +19,7 @@ from ..storage.persistence import Row, Transaction
 from .records import Message, Session
 from .rows import MESSAGES, message_from
 from .search.blocks import note_edit, note_removal, note_removal_of_session
-from .units import ChatUnits
+from .units import ACTIVE, ChatUnits
 
 EndProcesses = Callable[[Transaction, int, Micros], Awaitable[list[NewEvent]]]
 """Inside the unit that removes a session: ends what works in it, and gives the events of that."""
@@ -54,7 +54,7 @@ class Changes:
         archived_at: datetime | Kept | None,
     ) -> Session:
         at = now()
-        changed, values = "title = COALESCE(?, title), last_activity = ?", [title, at]
+        changed, values = f"title = COALESCE(?, title), {ACTIVE}", [title, at, at]
         if archived_at is not KEEP:
             changed += ", archived_at = ?"
             values.append(None if archived_at is None else from_datetime(archived_at))

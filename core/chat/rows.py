@@ -7,11 +7,11 @@ import orjson
 from ..clock import maybe_datetime, to_datetime
 from ..storage.persistence import Row
 from .paging import Listing
-from .records import Message, Session
+from .records import SHORT, Message, Session
 
 SESSIONS = (
-    "SELECT s.*, t.last_seq, CASE WHEN s.title IS NULL OR s.title = '' THEN"
-    " (SELECT SUBSTR(m.content, 1, 51) FROM message m WHERE m.session_id = s.id"
+    "SELECT s.*, t.last_seq, CASE WHEN s.title IS NULL OR s.title = '' THEN"  # noqa: S608
+    f" (SELECT SUBSTR(m.content, 1, {SHORT + 1}) FROM message m WHERE m.session_id = s.id"
     " AND m.role = 'user' AND m.deleted_at IS NULL ORDER BY m.id LIMIT 1) END AS opening"
     " FROM session s JOIN stream t ON t.id = s.id"
 )

@@ -13,6 +13,10 @@ from ..storage.persistence import Persistence, Row, Transaction
 from .records import Role, Session
 from .rows import SESSIONS, session_from
 
+ACTIVE = "last_activity = CASE WHEN last_activity > ? THEN last_activity ELSE ? END"
+"""Takes the time twice. Units that run at once need not end in the order of their times, and a
+clock may be set back: the latest time counts."""
+
 
 class ChatUnits:
     """Each method runs inside a unit, which appends the events that it gives."""
@@ -79,9 +83,9 @@ class ChatUnits:
             NotFound: a user speaks in a session that is gone, or was deleted.
         """
         changed = counted or await tx.execute(
-            "UPDATE session SET message_count = message_count + 1, last_activity = ?"
+            f"UPDATE session SET message_count = message_count + 1, {ACTIVE}"  # noqa: S608
             " WHERE id = ? AND deleted_at IS NULL",
-            (at, session),
+            (at, at, session),
         )
         if not changed and role == "user":
             row = await tx.fetch_one("SELECT public_id FROM session WHERE id = ?", (session,))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from mission_system.core.chat.paging import Window
+from mission_system.core.clock import from_datetime
 from mission_system.core.errors import InvalidInput, NotFound
 from mission_system.core.node import Node
 
@@ -85,3 +88,18 @@ async def test_session_and_its_stream_grow_together(node: Node) -> None:
     after = await node.chat.get_session(ANN, session.session_id)
     assert after.last_seq == await node.events.last_seq(ANN, session.session_id)
     assert after.last_seq > session.last_seq
+
+
+async def test_the_last_activity_is_the_latest_whatever_the_order_of_its_units(node: Node) -> None:
+    """Units that run at once may end in another order than that of their times."""
+    session = await node.chat.create_session(ANN, title="old")
+    late = session.last_activity + timedelta(hours=1)
+    await node.database.write(
+        lambda tx: tx.execute(
+            "UPDATE session SET last_activity = ? WHERE id = ?", (from_datetime(late), session.id)
+        )
+    )
+    await say(node, session.session_id, "earlier")
+    assert (await node.chat.get_session(ANN, session.session_id)).last_activity == late
+    changed = await node.chat.update_session(ANN, session.session_id, title="new")
+    assert (changed.title, changed.last_activity) == ("new", late)
