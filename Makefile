@@ -44,8 +44,10 @@ lint: $(VENV)/.installed-test types ## The part of check that runs no test
 	$(BIN)/pyright
 	PYTHONPATH=.types $(BIN)/lint-imports
 
-nightly: ## The tests at full length: more examples, longer runs
+nightly: ## The tests at full length, and the benches that need a million of something
 	MISSION_TEST_PROFILE=nightly PYTEST_ADDOPTS="--timeout 3600" $(MAKE) test
+	$(BIN)/python bench/search.py
+	$(BIN)/python bench/rest.py $(BENCH) 1000000
 
 bench: $(VENV)/.installed-test ## Measure what things cost; BENCH="rounds seconds" says how long
 	$(BIN)/python bench/tower.py $(BENCH)

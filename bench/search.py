@@ -32,6 +32,7 @@ from mission_system.core.identity import Caller
 from mission_system.core.settings import Settings
 from mission_system.core.storage.database import Database, make_database
 from mission_system.core.storage.persistence import Transaction
+from mission_system.core.storage.sqlite.database import SqliteDatabase
 
 SEED = 1
 MESSAGES = 1_000_000
@@ -147,17 +148,13 @@ async def fill(database: Database, chat: ChatService, author: Author, count: int
 
 async def size_of(database: Database) -> int:
     """Bytes of the database."""
-    for sql in (
-        "SELECT pg_database_size(current_database())",
-        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
-    ):
-        try:
-            row = await database.fetch_one(sql)
-        except Exception:
-            continue
-        if row is not None:
-            return int(row[0])
-    raise RuntimeError("a database of a kind that is not known")
+    if isinstance(database, SqliteDatabase):
+        sql = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+    else:
+        sql = "SELECT pg_database_size(current_database())"
+    row = await database.fetch_one(sql)
+    assert row is not None
+    return int(row[0])
 
 
 async def insert_times(chat: ChatService, database: Database, author: Author) -> Times:
