@@ -1,4 +1,4 @@
-"""Connections that never ask for anything: given up, so that they cannot use up the sockets."""
+"""Connections as uvicorn serves them, where it is too patient or too loud."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 HEAD_SECONDS = 20.0
 """How often a connection is looked at; between two looks, the head of a request has to arrive."""
@@ -40,3 +41,15 @@ class PatientHttp(H11Protocol):
             return
         self._seen = self.cycle
         self._look_again()
+
+
+class RefusableWebSocket(WebSocketsSansIOProtocol):
+    """WebSockets as uvicorn speaks them, where a handshake that is answered with a refusal is over.
+
+    Uvicorn takes it for one that was never answered, and logs an error for each.
+    """
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True

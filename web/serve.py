@@ -92,7 +92,7 @@ async def serving(
         from ..core.storage.database import Database
         from .app import create_app
         from .lifespan import lifespan
-        from .patience import PatientHttp
+        from .patience import PatientHttp, RefusableWebSocket
 
         app = create_app(settings, plugins)
         server = _Server(
@@ -100,7 +100,7 @@ async def serving(
                 app,
                 lifespan="off",  # ours, below: it fails with an error instead of a log line
                 http=PatientHttp,
-                ws="websockets-sansio",
+                ws=RefusableWebSocket,
                 ws_max_size=settings.max_body_bytes,
                 ws_ping_interval=PING_SECONDS,
                 ws_ping_timeout=PONG_SECONDS,

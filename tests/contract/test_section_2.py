@@ -131,10 +131,13 @@ def test_2_without_its_schema_the_database_is_down(
 
 
 def test_2_before_it_has_started_a_server_says_so(
-    tmp_path: Path, databases: ChosenDatabases, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    databases: ChosenDatabases,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Also over the WebSocket, with 1011; and everything else is 503."""
-    from websockets.exceptions import ConnectionClosed
+    """Also over the WebSocket, with 1011; and everything else is 503. None of it is an error."""
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
     from websockets.sync.client import connect
 
     from mission_system.core.node import Node
@@ -170,6 +173,10 @@ def test_2_before_it_has_started_a_server_says_so(
                         socket.recv(SECONDS)
                     except ConnectionClosed as closed:
                         seen.append(closed.rcvd and closed.rcvd.code)
+                try:
+                    connect(f"ws://127.0.0.1:{port}/graphql", proxy=None).close()
+                except InvalidStatus as refused:
+                    seen.append(refused.response.status_code)
         finally:
             may_start.set()
 
@@ -179,7 +186,7 @@ def test_2_before_it_has_started_a_server_says_so(
         looking.join(SECONDS)
         assert probe(http.get("/health"), 200)["status"] == "healthy"
         assert probe(http.get("/ready"), 200)["status"] == "healthy"
-    health, ready, root, metrics, code = seen
+    health, ready, root, metrics, code, status = seen
     for answer, status in ((health, 500), (ready, 503)):
         assert answer.status_code == status
         body = answer.json()
@@ -189,4 +196,5 @@ def test_2_before_it_has_started_a_server_says_so(
     assert root.status_code == 200
     assert metrics.status_code == 503
     assert isinstance(metrics.json()["detail"], str)
-    assert code == 1011
+    assert (code, status) == (1011, 503)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []

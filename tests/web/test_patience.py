@@ -1,4 +1,5 @@
-"""Connections that ask for nothing are given up, and those that do are left alone."""
+"""Connections that ask for nothing are given up, those that do are left alone, and a refused
+WebSocket is no error."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from mission_system.core.settings import Settings
 from mission_system.web import patience, serve
@@ -125,3 +127,19 @@ async def test_answers_and_sockets_may_take_as_long_as_they_like(
             while not line.startswith("data: "):
                 line = await anext(lines)
             assert "sessionEvents" in line
+
+
+async def test_a_refused_handshake_is_answered_and_no_error(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in ("ws", "graphql"):
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(
+                "ws://{}:{}/{}".format(*address, path),
+                proxy=None,
+                origin="https://elsewhere.example",
+            ):
+                pass
+        assert refused.value.response.status_code == 403
+        assert b"detail" in (refused.value.response.body or b"")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
