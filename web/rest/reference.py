@@ -13,11 +13,11 @@ from starlette.routing import Route
 
 from .endpoint import JSON, Operation
 from .openapi import Document, describe
+from .words import fields, in_words, table
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "summary{cursor:pointer;padding:.3rem 0}code,pre{font:14px/1.4 ui-monospace,monospace}"
-    "pre{overflow:auto;padding:.5rem 1rem;border:1px solid #8888;border-radius:.5rem}"
+    "summary{cursor:pointer;padding:.3rem 0}code{font:14px/1.4 ui-monospace,monospace}"
     "td,th{text-align:left;padding:.1rem .8rem .1rem 0;vertical-align:top}"
 )
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -65,33 +65,40 @@ def _page(document: Document) -> str:
 
 
 def _operation(method: str, path: str, operation: Document) -> str:
-    parameters = "".join(
-        f"<tr><td><code>{escape(each['name'])}</code></td><td>{escape(each['in'])}</td>"
-        f"<td>{'required' if each['required'] else ''}</td>"
-        f"<td><code>{_json(each['schema'])}</code></td></tr>"
+    parameters = table(
+        (
+            f"<code>{escape(each['name'])}</code>",
+            escape(each["in"]),
+            "required" if each["required"] else "",
+            in_words(each["schema"]),
+        )
         for each in operation["parameters"]
     )
     body = operation.get("requestBody", {}).get("content", {}).get(JSON, {}).get("schema")
-    answers = "".join(
-        f"<tr><td>{escape(status)}</td><td>{escape(answer['description'])}</td>"
-        f"<td><code>{_json({k: v['schema'] for k, v in answer.get('content', {}).items()})}</code>"
-        "</td></tr>"
+    answers = table(
+        (escape(status), escape(answer["description"]), _contents(answer))
         for status, answer in operation["responses"].items()
     )
     more = escape(operation.get("description", ""))
     return (
         f"<details><summary><code>{escape(method)} {escape(path)}</code>"
-        f" {escape(operation['summary'])}</summary><p>{more}</p>"
-        + (f"<table>{parameters}</table>" if parameters else "")
-        + (f"<p>Body: <code>{_json(body)}</code></p>" if body else "")
-        + f"<table>{answers}</table></details>"
+        f" {escape(operation['summary'])}</summary><p>{more}</p>{parameters}"
+        + (f"<p>Body: {in_words(body)}</p>" if body else "")
+        + f"{answers}</details>"
+    )
+
+
+def _contents(answer: Document) -> str:
+    """What an answer carries; the media type is named where it is not JSON alone."""
+    contents = answer.get("content", {})
+    if list(contents) == [JSON]:
+        return in_words(contents[JSON]["schema"])
+    return "<br>".join(
+        f"<code>{escape(media)}</code>: {in_words(each['schema'])}"
+        for media, each in contents.items()
     )
 
 
 def _schema(name: str, schema: Document) -> str:
-    text = escape(orjson.dumps(schema, option=orjson.OPT_INDENT_2).decode())
-    return f"<details><summary><code>{escape(name)}</code></summary><pre>{text}</pre></details>"
-
-
-def _json(value: object) -> str:
-    return escape(orjson.dumps(value).decode())
+    described = escape(schema.get("description", ""))
+    return f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{described}</p>{fields(schema)}'

@@ -111,3 +111,19 @@ async def test_the_page_shows_every_operation_and_loads_nothing(api: Api) -> Non
         assert f"{endpoint.method} {endpoint.path}" in answer.text
     for foreign in ("http://", "https://", "<script", "<link", "src="):
         assert foreign not in answer.text
+
+
+async def test_the_page_names_models_and_shows_their_fields(api: Api, document: Json) -> None:
+    page = (await api.http.get("/docs")).text
+    assert "$ref" not in page
+    assert "anyOf" not in page
+    shown = {row.split("</table>")[0].split("</h3>")[0]: row for row in page.split('<h3 id="')[1:]}
+    for name, schema in document["components"]["schemas"].items():
+        [part] = [row for start, row in shown.items() if start.startswith(f'{name}"')]
+        for field in schema.get("properties", {}):
+            assert f"<code>{field}</code>" in part
+    for link in page.split('href="#')[1:]:
+        assert link.split('"')[0] in document["components"]["schemas"]
+    assert 'array of <a href="#SessionResponse">SessionResponse</a>' in page
+    assert "integer, at least 1, at most 200, default 50" in page
+    assert "string, at least 1 characters, at most 255 characters" in page
