@@ -115,6 +115,9 @@ class CapabilityRegistry:
             raise InvalidInput("capability", f"'{name}' is not served here; choose from: {choices}")
         return versions[max(versions)]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._specs
+
     def __iter__(self) -> Iterator[OrchestratorSpec]:
         """The newest version of each capability, by name."""
         for name in sorted(self._specs):

@@ -66,6 +66,8 @@ def create_app(
     for indicator in host.alignment_indicators:
         node.alignment.register(indicator)
     node.health.register("plugins", probes.plugins_check(host), timeout=1)
+    capability = probes.capability_check(settings, capabilities)
+    node.health.register("capability", capability, timeout=1)
     _warn_of_unknown_names(runtime, node.capabilities)
     state = AppState(settings, host, node)
     graphql = GraphQLView(settings, host)
@@ -124,12 +126,12 @@ def _warn_of_unknown_names(runtime: MissionRuntime, capabilities: CapabilityRegi
                     )
     for problem in runtime.prompts.problems():
         log.warning("settings.unusable_prompt", problem=problem, fix="correct MISSION_PROMPTS")
-    names = [spec.name for spec in capabilities]
-    if settings.default_capability not in names:
+    if settings.default_capability not in capabilities:
+        names = ", ".join(spec.name for spec in capabilities)
         log.warning(
             "settings.unknown_default_capability",
             capability=settings.default_capability,
-            fix=f"set MISSION_DEFAULT_CAPABILITY to one of: {', '.join(names)}",
+            fix=f"set MISSION_DEFAULT_CAPABILITY to one of: {names}",
         )
 
 

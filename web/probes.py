@@ -7,8 +7,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..core.capabilities import CapabilityRegistry
 from ..core.health.checker import Check
 from ..core.health.result import ComponentHealth, ComponentStatus, OverallStatus
+from ..core.settings import Settings
 from ..core.version import __version__
 from ..plugins.host import PluginHost
 from ..plugins.report import PluginStatus
@@ -118,6 +120,25 @@ def plugins_check(host: PluginHost) -> Check:
             return ComponentHealth(status=ComponentStatus.UP)
         message = f"not served: {', '.join(names[:SHOWN])}"
         return ComponentHealth(status=ComponentStatus.DEGRADED, message=message)
+
+    return check
+
+
+def capability_check(settings: Settings, capabilities: CapabilityRegistry) -> Check:
+    """Down while the settings name a default capability that is not served: whoever names none
+    himself might be answered by another, or by none. The default of that setting is no such word.
+    """
+
+    async def check() -> ComponentHealth:
+        name = settings.default_capability
+        if name in capabilities or "default_capability" not in settings.model_fields_set:
+            return ComponentHealth(status=ComponentStatus.UP)
+        served = ", ".join(spec.name for spec in capabilities) or "none is installed"
+        message = (
+            f"MISSION_DEFAULT_CAPABILITY names '{name[:100]}', which is not served; choose from:"
+            f" {served}"
+        )
+        return ComponentHealth(status=ComponentStatus.DOWN, message=message)
 
     return check
 

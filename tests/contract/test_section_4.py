@@ -175,6 +175,13 @@ def test_4_without_a_default_there_must_be_one_choice(
         assert "assistant" in sent
         assert api.sessions() == []
         completed(api.submit("m", context={"capability": "assistant"}))
+        # A name in the settings that nobody serves is a mistake, and shows before anybody calls.
+        ready = http.get("/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "unhealthy")
+        told = ready.json()["components"]["capability"]
+        assert told["status"] == "down"
+        assert "MISSION_DEFAULT_CAPABILITY names 'nobody'" in told["message"]
+        assert "assistant" in told["message"]
 
 
 def test_4_a_request_id_is_used_once(api: Api) -> None:

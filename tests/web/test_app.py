@@ -72,7 +72,7 @@ async def test_a_serving_server_is_alive_and_ready(app: Starlette) -> None:
     assert set(health.json()["components"]) == {"api"}
     components = ready.json()["components"]
     assert set(components) == {
-        *("database", "models", "schema", "writer", "hub", "dispatcher", "plugins")
+        *("database", "models", "schema", "writer", "hub", "dispatcher", "plugins", "capability")
     }
     assert {each["status"] for each in components.values()} == {"up"}
     assert components["schema"]["message"].startswith("0001")
