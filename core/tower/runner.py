@@ -13,7 +13,7 @@ import structlog
 from ..capabilities import CapabilityRegistry, OrchestratorSpec, Reply
 from ..chat.service import ChatService
 from ..chat.text import storable
-from ..errors import MissionError, QuotaExceeded, ToolFailed
+from ..errors import ChildFailed, MissionError, QuotaExceeded, ToolFailed
 from ..events.log import EventLog
 from ..identity import new_id
 from ..runtime import MissionRuntime
@@ -25,6 +25,7 @@ from .codec import StepError, plain, public_text
 from .deadlines import Deadlines
 from .effects import Run
 from .ending import Ending
+from .interrupts import Declined
 from .journal import Journal, load_journal
 from .ledger import Ledger, Owner
 from .mission import Mission
@@ -35,6 +36,7 @@ from .suspension import Blocked, Fenced, NotStored, Suspended
 from .usage import Account
 
 MAX_REPLY = 1_000_000  # characters
+DECLINED = Declined.code.lower()
 log = structlog.get_logger(__name__)
 
 
@@ -201,7 +203,11 @@ class Runner:
         except QuotaExceeded as error:
             return ending.failed(error.reason, error.message)
         except MissionError as error:
-            return ending.failed(error.code.lower(), _shown(error, process.pid))
+            if (declined := _declined(error)) is None:
+                return ending.failed(error.code.lower(), _shown(error, process.pid))
+            if process.depth:  # who spawned it may have another way
+                return ending.failed(DECLINED, declined)
+            return ending.completed(Reply(f"Nothing more was done: {declined}"))
         except (Exception, BaseExceptionGroup, SystemExit) as error:
             return await self._failed(run, ending, error)
         return ending.completed(reply)
@@ -275,6 +281,15 @@ class Runner:
             )
         data = plain("the reply's data", reply.data)
         return replace(reply, text=storable(reply.text), data=data)
+
+
+def _declined(error: MissionError) -> str | None:
+    """What the user said no to, here or in a child, if the error tells of that: no failure."""
+    if isinstance(error, Declined):
+        return error.message
+    if isinstance(error, ChildFailed) and error.reason == DECLINED:
+        return error.text
+    return None
 
 
 def _shown(error: MissionError, pid: str) -> str:

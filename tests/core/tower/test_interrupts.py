@@ -341,4 +341,20 @@ async def test_declined_tool_does_not_run(start_node, send, ann) -> None:
     node = await start_node(saves, tools=tools(calls))
     process = await send(node, "a")
     process = await node.tower.resume_request(ann, process.pending.id, "no", wait=10)
-    assert (process.outcome, process.reason, calls) == (Outcome.FAILED, "declined", [])
+    assert (process.outcome, calls) == (Outcome.COMPLETED, [])
+    assert process.reply == "Nothing more was done: the user declined to run 'save'"
+
+
+async def test_what_was_declined_in_a_child_is_told_by_its_parent(start_node, send, ann) -> None:
+    async def middle(mission: Mission) -> str:
+        return (await mission.spawn("saves", mission.message)).text
+
+    async def asks(mission: Mission) -> str:
+        return (await mission.spawn("middle", mission.message)).text
+
+    calls: list[str] = []
+    node = await start_node(asks, middle, saves, tools=tools(calls))
+    process = await send(node, "a", capability="asks")
+    process = await node.tower.resume_request(ann, process.pending.id, "no", wait=10)
+    assert (process.outcome, calls) == (Outcome.COMPLETED, [])
+    assert process.reply == "Nothing more was done: the user declined to run 'save'"
