@@ -40,6 +40,16 @@ async def look_up(word: str) -> str:
     return f"{word} means {word}"
 
 
+WRITTEN: list[str] = []
+
+
+@tool(risk="write", timeout=10)
+async def write_down(text: str) -> str:
+    """Keep a text."""
+    WRITTEN.append(text)
+    return f"wrote {text}"
+
+
 def measured(number: int) -> ToolSpec:
     """A tool that does as it is told, for a test of its own."""
 
@@ -113,7 +123,13 @@ async def parent(mission: Mission) -> str:
     return f"the child said: {(await mission.spawn('interview', 'x')).text}"
 
 
-CAPABILITIES = (interview, scholar, greedy, broken, parent, worker)
+async def clerk(mission: Mission) -> str:
+    """Does what nobody may do unasked."""
+    written: str = await mission.tools.write_down(text=mission.message)
+    return written
+
+
+CAPABILITIES = (interview, scholar, greedy, broken, parent, worker, clerk)
 
 
 class Plugin(ModuleType):
@@ -126,7 +142,7 @@ class Plugin(ModuleType):
 
         @hookimpl
         def register_tools() -> Sequence[ToolSpec]:
-            return [look_up, *MEASURED]
+            return [look_up, write_down, *MEASURED]
 
         @hookimpl
         def register_orchestrators() -> Sequence[OrchestratorSpec]:
@@ -171,6 +187,7 @@ class Served:
     url: str
     plugin: Plugin
     loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
 
     @property
     def gates(self) -> Gates:
@@ -188,6 +205,10 @@ class Served:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What a coroutine gives, run where the server runs."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(SECONDS)
+
+    def begin_to_stop(self) -> None:
+        """Returns at once: the server drains, as long as its settings let it."""
+        self.loop.call_soon_threadsafe(self.stop.set)
 
     def execute(self, sql: str, *params: object) -> None:
         """Change what is stored behind the server's back."""
@@ -232,14 +253,12 @@ def served(folder: Path, **changed: Any) -> Iterator[Served]:
     plugin = Plugin()
     started = threading.Event()
     found: list[Served] = []
-    stops: list[asyncio.Event] = []
     failures: list[BaseException] = []
 
     async def serve() -> None:
-        stop = asyncio.Event()
-        stops.append(stop)
         async with serving(settings, [plugin]) as running:
-            found.append(Served(running.url, plugin, asyncio.get_running_loop()))
+            stop = asyncio.Event()
+            found.append(Served(running.url, plugin, asyncio.get_running_loop(), stop))
             started.set()
             await stop.wait()
 
@@ -263,7 +282,8 @@ def served(folder: Path, **changed: Any) -> Iterator[Served]:
         for gate in list(plugin.gates.opened.values()):
             gate.set()
         if found:
-            found[0].loop.call_soon_threadsafe(stops[0].set)
+            with suppress(RuntimeError):  # its loop has ended
+                found[0].begin_to_stop()
         thread.join(SECONDS)
         assert not thread.is_alive()
         if failures and found:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
+from databases import ChosenDatabases
 
-from .conftest import Api, B, Json, at_once
+from .conftest import Api, B, Json, at_once, client_of, refused
 from .listener import OUTCOMES, listening
-from .served import SECONDS, Served
+from .served import SECONDS, Served, served
 
 
 def together(*works: Callable[[], object]) -> None:
@@ -233,3 +235,38 @@ def test_many_users_at_once_are_told_apart(api: Api, server: Served) -> None:
         assert session["title"] == f"I am {n}"
         assert len(consistent(who, session["session_id"])) == 2
         assert {each["session_id"] for each in who.search("I am")} == {session["session_id"]}
+
+
+def test_a_server_that_shuts_down_takes_no_work_and_finishes_what_it_has(
+    tmp_path: Path, databases: ChosenDatabases
+) -> None:
+    """Sections 1 and 4: 503, and nothing is stored; liveness and what is read go on."""
+    with served(tmp_path, shutdown_seconds=SECONDS) as server, client_of(server) as http:
+        api = Api(server, http, "ann")
+        server.gates.gate("last")
+        session, thread = api.session(), api.submit("/clarify")["thread_id"]
+        confirmation = api.submit("/confirm")["confirmation_id"]
+        answers: list[httpx.Response] = []
+
+        def drain() -> None:
+            assert server.gates.reached["last"].wait(SECONDS)
+            server.begin_to_stop()
+            until(lambda: http.get("/ready").status_code == 503)
+            before = api.sessions(), api.messages(session)
+            for refusal in (
+                api.call("POST", f"{B}/messages", {"message": "late", "session_id": session}),
+                api.call("POST", f"{B}/messages", {"message": "late"}),
+                api.post("requests", user_message="late"),
+                api.post("confirmations", confirmation_id=confirmation, user_response="yes"),
+                api.post("chat/clarifications", thread_id=thread, clarification="late"),
+            ):
+                assert "shutting down" in refused(refusal, 503)
+            assert (api.sessions(), api.messages(session)) == before
+            # The tower is there to its end, so whoever waits for an outcome may still ask.
+            assert api.status("last")["state"] == "running"
+            assert http.get("/api/v1/metrics").json()["active_processes"] == 3
+            assert http.get("/health").json()["status"] == "healthy"
+            server.gates.opened["last"].set()
+
+        together(lambda: answers.append(held(api, "last", session)()), drain)
+        assert answers[0].json()["response_text"] == "held last"

@@ -41,18 +41,42 @@ FEW = settings(
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["none", "tokens"])
 def searched(
-    tmp_path_factory: pytest.TempPathFactory, databases: ChosenDatabases
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    databases: ChosenDatabases,
 ) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("searched"), rest_wait_seconds=5) as server:
+    settings = {"auth": request.param, "rest_wait_seconds": 5}
+    with served(tmp_path_factory.mktemp("searched"), **settings) as server:
         yield server
 
 
+Headers = dict[str, str]
+
+
+def shown(server: Served, user: str, **more: Any) -> Headers:
+    """What shows who is calling, where that is asked for."""
+    if server.plugin.runtime.settings.auth == "none":
+        return {}
+    return {"Authorization": f"Bearer {server.token(user, **more)}"}
+
+
 @pytest.fixture(scope="module")
-def known(searched: Served) -> dict[str, Any]:
+def anybody(searched: Served) -> Headers:
+    """Of one who may name anybody."""
+    return shown(searched, "gateway", role="service")
+
+
+@pytest.fixture(scope="module")
+def ann(searched: Served) -> Headers:
+    return shown(searched, "ann")
+
+
+@pytest.fixture(scope="module")
+def known(searched: Served, ann: Headers) -> dict[str, Any]:
     """What there is, so that requests find something."""
-    with client_of(searched) as http:
+    with client_of(searched, headers=ann) as http:
         api = Api(searched, http, "ann")
         session = api.send("hello")["session_id"]
         for text in ("two", "three", "/clarify", "/confirm", "/fail"):
@@ -74,15 +98,15 @@ schema = schemathesis.openapi.from_path(Path(__file__).parents[2] / "openapi.jso
 @schema.parametrize()
 @FEW
 def test_no_request_is_answered_otherwise_than_described(
-    case: schemathesis.Case, searched: Served
+    case: schemathesis.Case, searched: Served, anybody: Headers
 ) -> None:
-    case.call_and_validate(base_url=searched.url, checks=CHECKS, timeout=60)
+    case.call_and_validate(base_url=searched.url, checks=CHECKS, timeout=60, headers=anybody)
 
 
 @schema.parametrize()
 @FEW
 def test_no_request_about_what_exists_is_answered_otherwise(
-    case: schemathesis.Case, searched: Served, known: dict[str, Any]
+    case: schemathesis.Case, searched: Served, ann: Headers, known: dict[str, Any]
 ) -> None:
     for place in (case.path_parameters, case.query):
         if isinstance(place, dict):
@@ -91,4 +115,4 @@ def test_no_request_about_what_exists_is_answered_otherwise(
         case.body["user_id"] = known["user_id"]
     if case.method == "DELETE" and isinstance(case.query, dict):
         case.query["soft"] = "true"
-    case.call_and_validate(base_url=searched.url, checks=CHECKS, timeout=60)
+    case.call_and_validate(base_url=searched.url, checks=CHECKS, timeout=60, headers=ann)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,19 @@ from databases import ChosenDatabases
 
 from mission_system import __version__
 
-from .conftest import Json, client_of
+from .conftest import Json, client_of, refused
 from .served import SECONDS, Served, served
 
+UNTIL_STARTED = [
+    ("GET", "/api/v1/metrics"),
+    ("GET", "/api/v1/requests/x/status"),
+    ("POST", "/api/v1/requests"),
+    ("POST", "/api/v1/confirmations"),
+    ("POST", "/api/v1/chat/clarifications"),
+    ("POST", "/api/v1/chat/messages"),
+    ("GET", "/api/v1/chat/sessions"),
+    ("GET", "/api/v1/governance/health"),
+]
 COMPONENT = {"status", "message", "latency_ms", "last_check"}
 
 
@@ -106,17 +120,138 @@ def test_2_an_unknown_provider_is_degraded_and_still_ready(
         assert body["components"]["models"]["status"] == "degraded"
 
 
-def test_2_a_provider_without_its_key_is_down_and_not_ready(
+KEYS = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "azure": ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_DEPLOYMENT"),
+}
+"""What has to be set for each provider to be usable."""
+
+
+@pytest.mark.parametrize(
+    ("provider", "without"),
+    [(name, key) for name, keys in KEYS.items() for key in (None, *keys)],
+)
+def test_2_a_provider_is_up_with_all_its_keys_and_down_without_one(
+    tmp_path: Path,
+    databases: ChosenDatabases,
+    monkeypatch: pytest.MonkeyPatch,
+    provider: str,
+    without: str | None,
+) -> None:
+    for key in KEYS[provider]:
+        monkeypatch.setenv(key, "https://example.invalid/")
+    if without is not None:
+        monkeypatch.delenv(without)
+    with served(tmp_path, llm_provider=provider) as server, client_of(server) as http:
+        judged(http, "up" if without is None else "down")
+
+
+def judged(http: httpx.Client, models: str) -> None:
+    """The models are as told, the rest is well, and the whole follows from that."""
+    overall, status = {
+        "up": ("healthy", 200),
+        "degraded": ("degraded", 200),
+        "down": ("unhealthy", 503),
+    }[models]
+    body = probe(http.get("/ready"), status)
+    found = {name: each["status"] for name, each in body["components"].items()}
+    assert found == dict.fromkeys(found, "up") | {"models": models}
+    assert body["status"] == overall
+    # Liveness asks nobody.
+    assert probe(http.get("/health"), 200)["status"] == "healthy"
+
+
+@contextmanager
+def llama_server(status: int, body: bytes) -> Iterator[str]:
+    """The address of something that answers like this at `/health`, and at nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            right = self.path == "/health"
+            self.send_response(status if right else 404)
+            self.end_headers()
+            self.wfile.write(body if right else b"{}")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(SECONDS)
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "models"),
+    [
+        (200, b'{"status": "ok"}', "up"),
+        (200, b'{"status": "loading model"}', "degraded"),
+        (200, b"<html>", "down"),
+        (503, b'{"status": "ok"}', "down"),
+    ],
+)
+def test_2_a_llama_server_is_as_it_says(
+    tmp_path: Path,
+    databases: ChosenDatabases,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    body: bytes,
+    models: str,
+) -> None:
+    with llama_server(status, body) as address:
+        monkeypatch.setenv("LLAMASERVER_HOST", address)
+        with served(tmp_path, llm_provider="llamaserver") as server, client_of(server) as http:
+            judged(http, models)
+
+
+def test_2_a_llama_server_that_gives_no_answer_is_down(
     tmp_path: Path, databases: ChosenDatabases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with served(tmp_path, llm_provider="openai") as server, client_of(server) as http:
-        body = probe(http.get("/ready"), 503)
-        assert body["status"] == "unhealthy"
-        assert body["components"]["models"]["status"] == "down"
-        assert body["components"]["database"]["status"] == "up"
-        # Liveness asks nobody.
-        assert probe(http.get("/health"), 200)["status"] == "healthy"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("LLAMASERVER_HOST", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with served(tmp_path, llm_provider="llamaserver") as server, client_of(server) as http:
+            began = time.monotonic()
+            judged(http, "down")
+            # Given up by the time that is agreed, or a little after it on a busy machine.
+            assert time.monotonic() - began < 5 + SECONDS / 2
+
+
+def test_2_a_model_in_a_file_is_up_while_the_file_exists(
+    tmp_path: Path, databases: ChosenDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.gguf"
+    monkeypatch.setenv("LLAMACPP_MODEL_PATH", str(model))
+    for there in (False, True):
+        if there:
+            model.write_bytes(b"GGUF")
+        data = tmp_path / str(there)
+        with served(data, llm_provider="llamacpp") as server, client_of(server) as http:
+            judged(http, "up" if there else "down")
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(1.05, "degraded"), (3600.0, "down")])
+def test_2_a_slow_database_is_degraded_and_one_that_hangs_is_down(
+    tmp_path: Path, databases: ChosenDatabases, seconds: float, status: str
+) -> None:
+    with served(tmp_path) as server, client_of(server) as http:
+        database = server.plugin.runtime.persistence
+        answer = database.fetch_one
+
+        async def slowly(*given: Any) -> Any:
+            await asyncio.sleep(seconds)
+            return await answer(*given)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(database, "fetch_one", slowly)
+            body = probe(http.get("/ready"), 503 if status == "down" else 200)
+        assert body["components"]["database"]["status"] == status
+        assert body["status"] == ("unhealthy" if status == "down" else "degraded")
 
 
 def test_2_without_its_schema_the_database_is_down(
@@ -165,9 +300,9 @@ def test_2_before_it_has_started_a_server_says_so(
                         break
                     except httpx.ConnectError:
                         threading.Event().wait(0.05)
-                seen.extend(
-                    http.get(path) for path in ("/health", "/ready", "/", "/api/v1/metrics")
-                )
+                seen.extend(http.get(path) for path in ("/health", "/ready", "/"))
+                # Without a Control Tower; what is sent does not matter.
+                seen.append([http.request(*call) for call in UNTIL_STARTED])
                 with connect(f"ws://127.0.0.1:{port}/ws", proxy=None) as socket:
                     try:
                         socket.recv(SECONDS)
@@ -186,7 +321,7 @@ def test_2_before_it_has_started_a_server_says_so(
         looking.join(SECONDS)
         assert probe(http.get("/health"), 200)["status"] == "healthy"
         assert probe(http.get("/ready"), 200)["status"] == "healthy"
-    health, ready, root, metrics, code, status = seen
+    health, ready, root, others, code, status = seen
     for answer, status in ((health, 500), (ready, 503)):
         assert answer.status_code == status
         body = answer.json()
@@ -194,7 +329,7 @@ def test_2_before_it_has_started_a_server_says_so(
         assert body["status"] == "unhealthy"
         assert isinstance(body["message"], str)
     assert root.status_code == 200
-    assert metrics.status_code == 503
-    assert isinstance(metrics.json()["detail"], str)
+    for answer in others:
+        assert "starting" in refused(answer, 503)
     assert (code, status) == (1011, 503)
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []

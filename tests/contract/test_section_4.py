@@ -14,7 +14,7 @@ import pytest
 from databases import ChosenDatabases
 
 from .conftest import Api, B, Json, at_once, client_of, problem, refused
-from .served import Served, served
+from .served import WRITTEN, Served, served
 
 SUBMITTED = {
     *("request_id", "status", "response_text", "response", "clarification_needed"),
@@ -363,6 +363,21 @@ def test_4_a_confirmation_is_declined(api: Api, word: str) -> None:
     assert (last["role"], last["content"]) == ("assistant", made["response_text"])
 
 
+@pytest.mark.parametrize("word", ["yes", "no"])
+def test_4_the_action_that_is_held_back_runs_when_it_is_approved_and_only_then(
+    api: Api, word: str
+) -> None:
+    text = f"{word} of {api.user}"
+    asked = api.submit(text, context={"capability": "clerk"})
+    assert asked["status"] == "confirmation_needed"
+    assert text not in WRITTEN
+    made = completed(confirm(api, asked["confirmation_id"], word).json())
+    assert WRITTEN.count(text) == (word == "yes")
+    assert (made["response_text"] == f"wrote {text}") is (word == "yes")
+    last = api.messages(f"session_{api.user}")[-1]
+    assert (last["role"], last["content"]) == ("assistant", made["response_text"])
+
+
 @pytest.mark.parametrize("word", ["maybe", "yes please", "0", "1", "да", " ", "yess", "\0", "ja"])
 def test_4_other_words_are_400_and_leave_it_open(api: Api, word: str) -> None:
     id = api.submit("/confirm")["confirmation_id"]
@@ -462,6 +477,25 @@ def test_4_the_status_of_what_runs_and_of_what_waits_in_line(
     states: list[tuple[str, str]] = []
     assert [each.json()["status"] for each in at_once(3, ask)] == ["completed"] * 3
     assert states == [("running", "ready")]
+
+
+def test_4_the_status_of_what_waits_for_more_than_it_may_use(api: Api) -> None:
+    made = api.submit("x", context={"capability": "asking"})
+    assert made["status"] == "processing"  # there is no answer yet, and none of the questions
+    found = api.status(made["request_id"])
+    assert (found["state"], found["pending_interrupt"]) == ("waiting", "resource_exhausted")
+
+
+def test_4_a_zombie_is_reported_as_terminated(api: Api, server: Served) -> None:
+    made = api.submit("hello")
+    before = api.status(made["request_id"])
+    server.execute("UPDATE process SET state = 'zombie' WHERE request_id = ?", made["request_id"])
+    assert api.status(made["request_id"]) == before
+    assert "zombie" not in metrics(api)["processes_by_state"]
+
+
+def test_4_a_request_waits_five_minutes_at_most_unless_set(api: Api, server: Served) -> None:
+    assert server.plugin.runtime.settings.rest_wait_seconds == 300
 
 
 def test_4_a_status_is_found_by_every_id_that_was_given(api: Api) -> None:

@@ -135,12 +135,13 @@ def test_5_a_tool_is_judged_by_its_calls(
 STEPS = count(10**12)  # that no request will make
 
 
-def called(server: Served, name: str, *calls: tuple[str, int]) -> None:
+def called(server: Served, name: str, *calls: tuple[str, int], hours_ago: float = 0) -> None:
     """Calls of a tool as they are stored: how each ended, and after how many milliseconds."""
+    at = now() - int(hours_ago * 3_600_000_000)
 
     async def unit(tx: Transaction) -> None:
         for status, milliseconds in calls:
-            await add_call(tx, next(STEPS), name, status, now(), milliseconds * 1000)
+            await add_call(tx, next(STEPS), name, status, at, milliseconds * 1000)
 
     server.run(server.plugin.runtime.persistence.write(unit))
 
@@ -208,6 +209,18 @@ def test_5_a_tool_nobody_knows_is_200_and_unknown(api: Api, name: str) -> None:
     found = tool(api, name)
     assert (found["status"], found["total_calls"], found["recent_errors"]) == ("unknown", 0, 0)
     assert found["issues"]
+
+
+def test_5_calls_before_the_window_do_not_count(another: Api) -> None:
+    for name, hours in (("fresh", 0.5), ("older", 2), ("old", 25)):
+        called(another.server, name, *[("error", 6000)] * 5, hours_ago=hours)
+    assert [tool(another, name)["total_calls"] for name in ("fresh", "older", "old")] == [5, 0, 0]
+    assert tool(another, "older", period_hours=3)["total_calls"] == 5
+    assert tool(another, "old", period_hours=24)["total_calls"] == 0
+    assert tool(another, "old", period_hours=8760)["total_calls"] == 5
+    body = summary(another)
+    assert body["summary"]["unhealthy"] == 2
+    assert {each["tool_name"] for each in body["slow_executions"]} == {"fresh", "older"}
 
 
 @pytest.mark.parametrize(
