@@ -12,6 +12,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from mission_system.core.settings import Settings
 from mission_system.web import patience, serve
@@ -137,7 +138,7 @@ async def test_a_refused_handshake_is_answered_and_no_error(
             async with connect(
                 "ws://{}:{}/{}".format(*address, path),
                 proxy=None,
-                origin="https://elsewhere.example",
+                origin=Origin("https://elsewhere.example"),
             ):
                 pass
         assert refused.value.response.status_code == 403
