@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from databases import ChosenDatabases
 
 from mission_system.core.clock import now
 from mission_system.core.storage.persistence import Transaction
-from mission_system.core.tools.calls import add_call
+from mission_system.core.tools.calls import FinishedCall, add_call
+from mission_system.core.tools.spec import ToolStatus
 
 from .conftest import Api, Json, client_of, problem
 from .served import MEASURED, Served, served
@@ -132,16 +132,13 @@ def test_5_a_tool_is_judged_by_its_calls(
     assert bool(found["issues"]) is (status != "healthy")
 
 
-STEPS = count(10**12)  # that no request will make
-
-
 def called(server: Served, name: str, *calls: tuple[str, int], hours_ago: float = 0) -> None:
     """Calls of a tool as they are stored: how each ended, and after how many milliseconds."""
     at = now() - int(hours_ago * 3_600_000_000)
 
     async def unit(tx: Transaction) -> None:
         for status, milliseconds in calls:
-            await add_call(tx, next(STEPS), name, status, at, milliseconds * 1000)
+            await add_call(tx, FinishedCall(name, ToolStatus(status), at, milliseconds * 1000))
 
     server.run(server.plugin.runtime.persistence.write(unit))
 
