@@ -66,8 +66,7 @@ class Node:
         )
         self.roll_up = RollUp(self.database)
         self.tool_health = ToolHealthService(self.database, runtime.tool_registry)
-        backend = "postgresql" if runtime.settings.database_url else "sqlite"
-        self.memory_layers = MemoryLayers(self.database, backend)
+        self.memory_layers = MemoryLayers(self.database)
         journal = JournalIndicators(runtime.settings, runtime.tool_registry, capabilities)
         self.alignment = AlignmentService(self.database, (EVIDENCE, *journal.specs()))
         self.working_memory = WorkingMemory(self.database)

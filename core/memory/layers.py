@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import UnionType
@@ -14,8 +14,9 @@ import structlog
 from ..clock import maybe_datetime
 from ..deadline import Bounded
 from ..errors import MissionError
+from ..storage.database import Database
 from ..storage.persistence import Persistence
-from ..tools.calls import HOUR
+from ..tools.calls import MINUTE
 
 LayerId = Literal["L1", "L2", "L3", "L4", "L5", "L6", "L7"]
 LayerState = Literal["active", "available", "failed"]
@@ -35,6 +36,9 @@ NAMES: dict[LayerId, tuple[str, str]] = {
 CHECK_SECONDS = 2.0
 COUNTED = 100_000
 """Rows that are counted one by one; of more the number is estimated."""
+SLICES = 64
+WIDTH = 256
+"""How many pieces of a table are looked at for an estimate, and how many ids are in each."""
 
 MOST_ROWS = 2**53 - 1  # what JSON can say exactly
 
@@ -52,6 +56,53 @@ class LayerStatus:
     message: str | None = None
     healthy: bool = True
 
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What a layer of the server's own has in one table. `which` says what of it; each of `newest`
+    reads, by an index, when something of one kind happened to it last."""
+
+    name: str
+    newest: tuple[str, ...]
+    which: str = "1 = 1"
+
+
+def _created(table: str, column: str = "created_at") -> str:
+    """When the row with the highest id was made."""
+    return f"SELECT * FROM (SELECT {column} AS at FROM {table} ORDER BY id DESC LIMIT 1) c"  # noqa: S608
+
+
+def _last(table: str, column: str, which: str = "1 = 1") -> str:
+    return f"SELECT MAX({column}) AS at FROM {table} WHERE {column} IS NOT NULL AND {which}"  # noqa: S608
+
+
+_MINUTES = f"span = {MINUTE}"
+OWN: dict[LayerId, tuple[_Table, ...]] = {
+    "L1": (
+        _Table(
+            "session",
+            (_created("session"), _last("session", "deleted_at")),
+        ),
+        _Table(
+            "message",
+            (_created("message"), _last("message", "edited_at"), _last("message", "deleted_at")),
+        ),
+    ),
+    "L2": (_Table("event", (_created("event"),)),),
+    "L4": (_Table("working_state", (_last("working_state", "updated_at"),)),),
+    "L7": (
+        # Hours and days say the same once more.
+        _Table(
+            "tool_window",
+            (
+                f"SELECT MAX(last_at) AS at FROM tool_window WHERE {_MINUTES} AND start ="  # noqa: S608
+                f" (SELECT MAX(start) FROM tool_window WHERE {_MINUTES})",
+            ),
+            _MINUTES,
+        ),
+        _Table("tool_call", (_last("tool_call", "started_at"),)),
+    ),
+}
 
 _FORMS: dict[str, type | UnionType] = {
     "rows": int | None,
@@ -101,9 +152,11 @@ class MemoryLayer:
 class MemoryLayers:
     """All seven, in order: the server's own in its database, the rest as plugins bring them."""
 
-    def __init__(self, persistence: Persistence, backend: str) -> None:
+    def __init__(self, persistence: Persistence) -> None:
         self._persistence = persistence
-        self._backend = backend
+        self._backend = (
+            persistence.backend if isinstance(persistence, Database) else type(persistence).__name__
+        )
         self._specs: dict[LayerId, MemoryLayerSpec] = {}
         self._checks: dict[LayerId, Bounded[LayerStatus]] = {}
 
@@ -118,20 +171,7 @@ class MemoryLayers:
 
     async def status(self) -> list[MemoryLayer]:
         """Asks all of them at once; never raises."""
-        own = {
-            "L1": self._own("message", "SELECT created_at FROM message ORDER BY id DESC LIMIT 1"),
-            "L2": self._own("event", "SELECT created_at FROM event ORDER BY id DESC LIMIT 1"),
-            "L4": self._own(
-                "working_state",
-                "SELECT MAX(updated_at) FROM (SELECT updated_at FROM working_state"  # noqa: S608
-                f" ORDER BY id DESC LIMIT {COUNTED}) w",
-            ),
-            "L7": self._own(
-                "tool_window",
-                f"SELECT MAX(last_at) FROM tool_window WHERE span = {HOUR} AND start >="  # noqa: S608
-                f" (SELECT MAX(start) FROM tool_window WHERE span = {HOUR})",
-            ),
-        }
+        own = {id: self._own(tables) for id, tables in OWN.items()}
         checks: list[Awaitable[MemoryLayer]] = []
         for id, (name, description) in NAMES.items():
             layer = MemoryLayer(id=id, name=name, description=description, state="active")
@@ -143,25 +183,44 @@ class MemoryLayers:
                 checks.append(_missing(layer))
         return await asyncio.gather(*checks)
 
-    def _own(self, table: str, newest: str) -> Callable[[], Awaitable[LayerStatus]]:
-        """`table` and `newest` are SQL of ours. Reads no more than `COUNTED` rows."""
-
+    def _own(self, tables: Sequence[_Table]) -> Callable[[], Awaitable[LayerStatus]]:
         async def check() -> LayerStatus:
-            counted = await self._persistence.fetch_one(
-                f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT {COUNTED}) c"  # noqa: S608
+            counted = [await self._count(table) for table in tables]
+            newest = " UNION ALL ".join(sql for table in tables for sql in table.newest)
+            row = await self._persistence.fetch_one(f"SELECT MAX(at) FROM ({newest}) n")  # noqa: S608
+            return LayerStatus(
+                rows=sum(rows for rows, _ in counted),
+                is_estimate=any(is_estimate for _, is_estimate in counted),
+                last_write=maybe_datetime(row[0]) if row is not None else None,
             )
-            rows = int(counted[0]) if counted is not None else 0
-            is_estimate = rows >= COUNTED
-            if is_estimate:
-                span = await self._persistence.fetch_one(
-                    f"SELECT (SELECT MAX(id) FROM {table}) - (SELECT MIN(id) FROM {table}) + 1"  # noqa: S608
-                )
-                rows = int(span[0]) if span is not None and span[0] is not None else rows
-            row = await self._persistence.fetch_one(newest)
-            at = maybe_datetime(row[0]) if row is not None else None
-            return LayerStatus(rows=rows, is_estimate=is_estimate, last_write=at)
 
         return check
+
+    async def _count(self, table: _Table) -> tuple[int, bool]:
+        """The number of rows, and whether that is an estimate."""
+        row = await self._persistence.fetch_one(
+            f"SELECT COUNT(*) FROM (SELECT 1 FROM {table.name} WHERE {table.which}"  # noqa: S608
+            f" LIMIT {COUNTED + 1}) c"
+        )
+        rows = int(row[0]) if row is not None else 0
+        return (rows, False) if rows <= COUNTED else (await self._estimate(table), True)
+
+    async def _estimate(self, table: _Table) -> int:
+        """By pieces of the table at equal distances: ids have gaps, many of them or few."""
+        ends = await self._persistence.fetch_one(f"SELECT MIN(id), MAX(id) FROM {table.name}")  # noqa: S608
+        if ends is None or ends[0] is None:
+            return 0
+        first, ids = ends[0], ends[1] - ends[0] + 1
+        width = min(WIDTH, -(-ids // SLICES))
+        starts = [first + (ids - width) * number // max(1, SLICES - 1) for number in range(SLICES)]
+        pieces = " OR ".join(["(id >= ? AND id < ?)"] * SLICES)
+        row = await self._persistence.fetch_one(
+            f"SELECT COALESCE(SUM(CASE WHEN {table.which} THEN 1 ELSE 0 END), 0)"  # noqa: S608
+            f" FROM {table.name} WHERE {pieces}",
+            [end for start in starts for end in (start, start + width)],
+        )
+        seen = len({id for start in starts for id in range(start, start + width)})
+        return round(int(row[0]) * ids / seen) if row is not None else 0
 
 
 async def _checked(layer: MemoryLayer, check: Bounded[LayerStatus]) -> MemoryLayer:

@@ -22,6 +22,11 @@ class Database(Persistence, Protocol):
         ...
 
     @property
+    def backend(self) -> str:
+        """What kind of database it is: `sqlite`, `postgresql`."""
+        ...
+
+    @property
     def written(self) -> tuple[int, int]:
         """(commits, units in them) since it was opened."""
         ...

@@ -230,7 +230,7 @@ class WorkingState(Model):
     capability = fields.CharField(max_length=255)
     name = fields.CharField(max_length=100)
     value = fields.TextField()
-    updated_at = fields.BigIntField()
+    updated_at = fields.BigIntField(db_index=True)
 
     class Meta:
         table = "working_state"
@@ -316,6 +316,38 @@ class ModelUsage(Model):
     class Meta:
         table = "model_usage"
         unique_together = (("user_id", "day", "session_id", "model"),)
+
+
+class SystemUsage(Model):
+    """A part of what everybody has ever used. Triggers on usage keep it."""
+
+    shard = fields.IntField(primary_key=True, generated=False)  # of the session's number
+    processes = fields.BigIntField()
+    llm_calls = fields.BigIntField()
+    tool_calls = fields.BigIntField()
+    tokens_in = fields.BigIntField()
+    tokens_out = fields.BigIntField()
+    cost = fields.BigIntField()  # billionths
+    elapsed = fields.BigIntField()  # microseconds of running
+
+    class Meta:
+        table = "system_usage"
+
+
+class SystemModelUsage(Model):
+    """A part of what a model has ever replied to. Triggers on model_usage keep it."""
+
+    id = fields.BigIntField(primary_key=True)
+    model = fields.CharField(max_length=255)
+    shard = fields.IntField()  # of the session's number
+    calls = fields.BigIntField()
+    tokens_in = fields.BigIntField()
+    tokens_out = fields.BigIntField()
+    cost = fields.BigIntField()  # billionths
+
+    class Meta:
+        table = "system_model_usage"
+        unique_together = (("model", "shard"),)
 
 
 class Event(Model):

@@ -51,11 +51,14 @@ async def add_model_usage(
 
 async def usage_by_model(persistence: Persistence, user_id: str | None = None) -> list[ModelUsage]:
     """Of a user, or of all, the most expensive first; no more than `MOST`."""
-    where, params = ("", ()) if user_id is None else (" WHERE user_id = ?", (user_id,))
+    found = "system_model_usage"
+    params: list[str | int] = [MOST]
+    if user_id is not None:
+        found, params = "model_usage WHERE user_id = ?", [user_id, MOST]
     rows = await persistence.fetch_all(
-        f"SELECT model, {_SUMS} FROM model_usage{where} GROUP BY model"  # noqa: S608
+        f"SELECT model, {_SUMS} FROM {found} GROUP BY model"  # noqa: S608
         " ORDER BY SUM(cost) DESC, SUM(tokens_in + tokens_out) DESC, model LIMIT ?",
-        (*params, MOST),
+        params,
     )
     return [
         ModelUsage(

@@ -137,9 +137,11 @@ async def total_usage(
     Raises:
         NotFound: the user has no such session.
     """
-    sql, params = f"SELECT {_SUMS} FROM usage", list[str | int]()  # noqa: S608
-    if user_id is not None:
-        sql += " WHERE user_id = ?"
+    params: list[str | int] = []
+    if user_id is None:
+        sql = f"SELECT {_SUMS} FROM system_usage"  # noqa: S608
+    else:
+        sql = f"SELECT {_SUMS} FROM usage WHERE user_id = ?"  # noqa: S608
         params.append(user_id)
     if session_id is not None:
         session = await persistence.fetch_one(

@@ -2,6 +2,7 @@ from tortoise import fields, migrations
 from tortoise.fields.base import OnDelete
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
+from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 
 PARTIAL_INDEXES = [
     "CREATE UNIQUE INDEX uid_stream_name ON stream (name) WHERE name IS NOT NULL",
@@ -9,7 +10,74 @@ PARTIAL_INDEXES = [
     "CREATE UNIQUE INDEX uid_process_request ON process (request_id, user_id)"
     " WHERE request_id IS NOT NULL",
     "CREATE INDEX idx_process_parent ON process (parent_pid, pid) WHERE parent_pid IS NOT NULL",
+    "CREATE INDEX idx_message_edited ON message (edited_at) WHERE edited_at IS NOT NULL",
+    "CREATE INDEX idx_message_deleted ON message (deleted_at) WHERE deleted_at IS NOT NULL",
+    "CREATE INDEX idx_session_deleted ON session (deleted_at) WHERE deleted_at IS NOT NULL",
     "CREATE INDEX idx_process_state ON process (state, pid) WHERE state <> 'terminated'",
+]
+
+# What everybody has used is added up where it is stored, for a scan of all sessions takes long.
+# In parts, so that units of many sessions do not wait for one row.
+SHARD = "NEW.session_id % 64"
+USED = ("processes", "llm_calls", "tool_calls", "tokens_in", "tokens_out", "cost", "elapsed")
+REPLIED = ("calls", "tokens_in", "tokens_out", "cost")
+
+
+def added(table: str, keys: dict[str, str], sums: tuple[str, ...]) -> str:
+    """A new row of what is added up."""
+    columns = ", ".join((*keys, *sums))
+    values = ", ".join((*keys.values(), *(f"NEW.{name}" for name in sums)))
+    more = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
+    return (
+        f"INSERT INTO {table} ({columns}) VALUES ({values})"  # noqa: S608
+        f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {more};"
+    )
+
+
+def changed(table: str, keys: dict[str, str], sums: tuple[str, ...]) -> str:
+    """A row of what is added up that has become another."""
+    more = ", ".join(f"{name} = {name} + NEW.{name} - OLD.{name}" for name in sums)
+    where = " AND ".join(f"{name} = {value}" for name, value in keys.items())
+    return f"UPDATE {table} SET {more} WHERE {where};"  # noqa: S608
+
+
+class KeepTotals(ops.RunSQL):
+    """Triggers on `source` that keep `table`; `first` is PostgreSQL of what they do before."""
+
+    def __init__(
+        self, source: str, table: str, keys: dict[str, str], sums: tuple[str, ...], first: str = ""
+    ) -> None:
+        new, more = added(table, keys, sums), changed(table, keys, sums)
+        self.of = {
+            "sqlite": [
+                f"CREATE TRIGGER {table}_added AFTER INSERT ON {source} BEGIN {new} END",
+                f"CREATE TRIGGER {table}_changed AFTER UPDATE ON {source} BEGIN {more} END",
+            ],
+            "postgres": [
+                f"CREATE FUNCTION keep_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                f" {first} IF TG_OP = 'INSERT' THEN {new} ELSE {more} END IF; RETURN NULL; END $$",
+                f"CREATE TRIGGER {table}_kept AFTER INSERT OR UPDATE ON {source}"
+                f" FOR EACH ROW EXECUTE FUNCTION keep_{table}()",
+            ],
+        }
+        super().__init__([])
+
+    async def _run_sql(self, state_editor: BaseSchemaEditor, sqls: object) -> None:  # noqa: ARG002
+        for sql in self.of[state_editor.DIALECT]:
+            # The editor's own way cuts at every semicolon.
+            await state_editor.client.execute_script(sql)
+
+
+TOTALS = [
+    KeepTotals("usage", "system_usage", {"shard": SHARD}, USED),
+    KeepTotals(
+        "model_usage",
+        "system_model_usage",
+        {"model": "NEW.model", "shard": SHARD},
+        REPLIED,
+        # Two units with the same models in another order would wait for each other.
+        f"PERFORM 1 FROM system_usage WHERE shard = {SHARD} FOR UPDATE;",
+    ),
 ]
 
 
@@ -578,7 +646,7 @@ class Migration(migrations.Migration):
                 ("capability", fields.CharField(max_length=255)),
                 ("name", fields.CharField(max_length=100)),
                 ("value", fields.TextField(unique=False)),
-                ("updated_at", fields.BigIntField()),
+                ("updated_at", fields.BigIntField(db_index=True)),
             ],
             options={
                 "table": "working_state",
@@ -697,5 +765,45 @@ class Migration(migrations.Migration):
             },
             bases=["Model"],
         ),
+        ops.CreateModel(
+            name="SystemUsage",
+            fields=[
+                (
+                    "shard",
+                    fields.IntField(primary_key=True, generated=False, unique=True, db_index=True),
+                ),
+                *((name, fields.BigIntField()) for name in USED),
+            ],
+            options={
+                "table": "system_usage",
+                "app": "core",
+                "pk_attr": "shard",
+                "table_description": "A part of what everybody has ever used. Triggers on usage keep it.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="SystemModelUsage",
+            fields=[
+                (
+                    "id",
+                    fields.BigIntField(
+                        generated=True, primary_key=True, unique=True, db_index=True
+                    ),
+                ),
+                ("model", fields.CharField(max_length=255)),
+                ("shard", fields.IntField()),
+                *((name, fields.BigIntField()) for name in REPLIED),
+            ],
+            options={
+                "table": "system_model_usage",
+                "app": "core",
+                "unique_together": (("model", "shard"),),
+                "pk_attr": "id",
+                "table_description": "A part of what a model has ever replied to. Triggers on model_usage keep it.",
+            },
+            bases=["Model"],
+        ),
         ops.RunSQL(PARTIAL_INDEXES),
+        *TOTALS,
     ]

@@ -22,6 +22,8 @@ T = TypeVar("T")
 class PostgresDatabase:
     """`Persistence` on PostgreSQL. The data folder still tells the command line of the server."""
 
+    backend = "postgresql"
+
     def __init__(self, url: str, folder: Path) -> None:
         self.lease = Lease(folder)
         self._url = url

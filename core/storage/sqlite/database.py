@@ -21,6 +21,8 @@ T = TypeVar("T")
 class SqliteDatabase:
     """The embedded default of `Persistence`."""
 
+    backend = "sqlite"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lease = Lease(folder)

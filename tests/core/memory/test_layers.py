@@ -8,17 +8,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from databases import CHOSEN
 
-from mission_system.core.clock import SECOND, now, to_datetime
+from mission_system.core.clock import maybe_datetime, to_datetime
 from mission_system.core.errors import Unavailable
 from mission_system.core.identity import LOCAL, Caller
 from mission_system.core.memory import layers as subject
-from mission_system.core.memory.layers import LayerStatus, MemoryLayer, MemoryLayerSpec
+from mission_system.core.memory.layers import FOREIGN, LayerStatus, MemoryLayer, MemoryLayerSpec
 from mission_system.core.node import Node
+from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tools.calls import HOUR, MINUTE
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.mission import Mission
-from mission_system.core.tower.process import Envelope
+from mission_system.core.tower.process import Envelope, ProcessControlBlock
 from mission_system.web.rest import dashboard
+
+ANN = Caller("ann")
 
 
 @tool
@@ -42,31 +47,120 @@ async def layers(node: Node) -> dict[str, MemoryLayer]:
     return {layer.id: layer for layer in await node.memory_layers.status()}
 
 
-async def test_own_layers_count_what_is_there(node: Node) -> None:
-    before = await layers(node)
-    assert [before[each].rows for each in ("L1", "L4", "L7")] == [0, 0, 0]
-    assert before["L1"].last_write is None
-    began = now()
-    await node.tower.submit_request(Envelope(caller=Caller("ann"), message="hi"), wait=20)
+async def send(node: Node, **given: Any) -> ProcessControlBlock:
+    envelope = Envelope(caller=ANN, message="hi", **given)
+    process = (await node.tower.submit_request(envelope, wait=20)).process
+    assert process is not None
+    return process
+
+
+async def scanned(node: Node, sql: str) -> tuple[int, datetime | None]:
+    """Rows, and when the last of them was written, by a look at all of them."""
+    row = await node.database.fetch_one(sql)
+    assert row is not None
+    return int(row[0]), maybe_datetime(row[1])
+
+
+def shown(layer: MemoryLayer) -> tuple[int | None, datetime | None]:
+    assert (layer.state, layer.healthy, layer.is_estimate) == ("active", True, False)
+    assert layer.backend == {"sqlite": "sqlite", "postgres": "postgresql"}[CHOSEN]
+    assert (layer.message, layer.enable) == (None, None)
+    return layer.rows, layer.last_write
+
+
+async def test_nothing_was_written_yet(node: Node) -> None:
+    found = await layers(node)
+    assert [shown(found[id]) for id in ("L1", "L4", "L7")] == [(0, None)] * 3
+    for id in FOREIGN:
+        assert (found[id].state, found[id].backend, found[id].rows) == ("available", None, None)
+        assert found[id].enable == f"install a plugin whose register_memory_layers() brings {id}"
+
+
+async def test_canonical_memory_is_sessions_and_messages(node: Node) -> None:
+    sql = """
+    SELECT (SELECT COUNT(*) FROM session) + (SELECT COUNT(*) FROM message), MAX(at) FROM (
+        SELECT created_at AS at FROM session UNION ALL SELECT created_at FROM message
+        UNION ALL SELECT edited_at FROM message UNION ALL SELECT deleted_at FROM message
+        UNION ALL SELECT deleted_at FROM session) a"""
+    seen: list[datetime | None] = []
+
+    async def check(rows: int) -> None:
+        found = shown((await layers(node))["L1"])
+        assert found == await scanned(node, sql)
+        assert found[0] == rows
+        assert found[1] not in seen
+        seen.append(found[1])
+
+    first = await send(node)
+    await check(3)
+    await send(node, session_id=first.session_id)
+    await check(5)
+    second = await send(node)
+    await check(8)
+    await node.chat.create_session(ANN)
+    await check(9)
+    message = (await node.chat.list_messages(ANN, second.session_id)).items[0]
+    await node.chat.edit_message(ANN, message.message_id, "ho")
+    await check(9)
+    await node.chat.delete_message(ANN, message.message_id)
+    await check(9)
+    await node.chat.delete_session(ANN, first.session_id)
+    await check(9)
+
+
+async def test_the_log_of_events_is_a_layer(node: Node) -> None:
+    await send(node)
+    found = shown((await layers(node))["L2"])
+    assert found == await scanned(node, "SELECT COUNT(*), MAX(created_at) FROM event")
+
+
+async def test_working_memory_was_written_when_any_key_was(node: Node) -> None:
+    sql = "SELECT COUNT(*), MAX(updated_at) FROM working_state"
+    first = await send(node)
+    await send(node)
+    before = shown((await layers(node))["L4"])
+    assert before == await scanned(node, sql)
+    await send(node, session_id=first.session_id)  # sets the older of the two rows again
+    after = shown((await layers(node))["L4"])
+    assert after == await scanned(node, sql)
+    assert after[0] == before[0] == 2
+    assert before[1] is not None
+    assert after[1] is not None
+    assert after[1] > before[1]
+
+
+async def test_metrics_of_tools_count_each_minute_once(node: Node) -> None:
+    await send(node)
+    await send(node)
+    started = await node.database.fetch_one("SELECT MAX(started_at) FROM tool_call")
+    assert started is not None
+    last = to_datetime(started[0])
+    assert shown((await layers(node))["L7"]) == (2, last)
     await node.roll_up.run()
-    after = await layers(node)
-    events = await node.database.fetch_one("SELECT COUNT(*), MAX(created_at) FROM event")
-    assert events is not None
-    assert (after["L1"].rows, after["L4"].rows, after["L7"].rows) == (2, 1, 2)
-    assert (after["L2"].rows, after["L2"].last_write) == (events[0], to_datetime(events[1]))
-    for id in ("L1", "L2", "L4", "L7"):
-        layer = after[id]
-        assert (layer.state, layer.healthy, layer.is_estimate) == ("active", True, False)
-        assert layer.last_write is not None
-        assert layer.last_write >= to_datetime(began - SECOND)
+    minutes = await node.database.fetch_one(
+        "SELECT COUNT(DISTINCT start) FROM tool_window WHERE span = 60000000"
+    )
+    assert minutes is not None
+    assert shown((await layers(node))["L7"]) == (minutes[0], last)
 
 
 async def test_many_rows_are_estimated(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "COUNTED", 2)
-    for _ in range(3):
-        await node.tower.submit_request(Envelope(caller=Caller("ann"), message="hi"), wait=20)
-    layer = (await layers(node))["L1"]
-    assert (layer.rows, layer.is_estimate) == (6, True)
+    for name, value in (("COUNTED", 2), ("SLICES", 3), ("WIDTH", 50)):
+        monkeypatch.setattr(subject, name, value)
+    ids = [id for id in range(1000, 3000) if id % 4 == 0]
+
+    async def unit(tx: Transaction) -> None:
+        sql = (
+            "INSERT INTO tool_window (id, span, start, tool, calls, successes, failures, duration,"
+            " longest, last_at) VALUES (?, ?, ?, 'look', 1, 1, 0, 1, 1, 1)"
+        )
+        await tx.execute_many(sql, [(id, MINUTE if id % 8 else HOUR, id * HOUR) for id in ids])
+
+    await node.database.write(unit)
+    layer = (await layers(node))["L7"]
+    assert layer.is_estimate
+    assert layer.rows is not None
+    assert 200 < layer.rows < 300  # 250 windows of a minute
 
 
 async def test_a_database_that_is_gone_fails_its_layers_and_raises_nothing(node: Node) -> None:

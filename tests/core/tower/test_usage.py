@@ -113,3 +113,38 @@ async def test_what_a_cancelled_run_has_used_counts(start_node, send, ann, leap)
     assert process.usage.elapsed_seconds >= 200
     assert (await node.tower.usage(ann)).elapsed_seconds >= 200
     assert await added_up(node) == await recount(node)
+
+
+async def test_what_all_have_used_is_added_up_already(
+    start_node, send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await start_node(talk)
+    for caller in (Caller("ann"), BOB):
+        for _ in range(2):
+            await send(node, "hello", caller=caller)
+    [kept] = await node.database.fetch_all("SELECT SUM(cost), SUM(processes) FROM usage")
+    models = await node.database.fetch_all(
+        "SELECT model, SUM(calls), SUM(tokens_in), SUM(tokens_out) FROM model_usage GROUP BY model"
+    )
+    read: list[str] = []
+    real = node.database.fetch_all, node.database.fetch_one
+
+    async def fetch_all(sql: str, params: object = ()) -> object:
+        read.append(sql)
+        return await real[0](sql, params)
+
+    async def fetch_one(sql: str, params: object = ()) -> object:
+        read.append(sql)
+        return await real[1](sql, params)
+
+    monkeypatch.setattr(node.database, "fetch_all", fetch_all)
+    monkeypatch.setattr(node.database, "fetch_one", fetch_one)
+    total = await node.tower.system_usage(ROOT)
+    assert (total.cost, total.processes) == tuple(kept)
+    assert [
+        (each.model, each.calls, each.tokens_in, each.tokens_out)
+        for each in await node.tower.system_model_usage(ROOT)
+    ] == [tuple(row) for row in models]
+    assert (await node.tower.metrics()).total_processes == 4
+    assert read
+    assert not [sql for sql in read if " FROM usage" in sql or " FROM model_usage" in sql]
