@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .clock import SECOND
 from .configs import ConfigRegistry, Configs
+from .llm.breaker import ProviderStatus
 from .llm.factory import LLMFactory
 from .llm.mock import MockProvider
 from .llm.provider import LLMProvider
@@ -60,6 +61,12 @@ class MissionRuntime:
     @property
     def provider_name(self) -> str:
         return "mock" if self.mock_provider is not None else self.settings.llm_provider
+
+    def provider_breakers(self) -> list[ProviderStatus]:
+        """Of the LLM providers in use, by name. Empty where a caller has brought the factory."""
+        if isinstance(self.llm_provider_factory, LLMFactory):
+            return self.llm_provider_factory.breakers()
+        return [] if self.mock_provider is None else [ProviderStatus(self.mock_provider.name)]
 
     def provider_of(self, role: str) -> str:
         """Name of the provider that is asked first to play this role."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Self
 
@@ -10,6 +10,7 @@ import strawberry
 
 from ..core.clock import maybe_datetime
 from ..core.identity import Caller
+from ..core.llm.breaker import ProviderStatus
 from ..core.node import Node as CoreNode
 from ..core.tools.breaker import Breaker as BreakerRecord
 from ..core.tools.breaker import BreakerState
@@ -82,6 +83,38 @@ class CircuitBreaker:
             changed_by=changed_by,
             retry_at=maybe_datetime(record.retry_at),
             recent_failures=Long(len(record.failures)),
+        )
+
+
+@strawberry.enum(description="Whether an LLM provider is asked.")
+class ProviderBreakerState(Enum):
+    CLOSED = strawberry.enum_value("closed", description="It is asked.")
+    LIMITED = strawberry.enum_value(
+        "limited", description="It limits the rate of calls, and has said how long to wait."
+    )
+    OPEN = strawberry.enum_value("open", description="It failed too often, and is left alone.")
+    HALF_OPEN = strawberry.enum_value(
+        "half_open", description="The next call tries whether it works again."
+    )
+
+
+@strawberry.type(description="The circuit breaker of one LLM provider, on this server.")
+class ProviderBreaker:
+    provider: str = strawberry.field(description="Name of the provider.")
+    state: ProviderBreakerState = strawberry.field(description="Whether it is asked.")
+    failures: int = strawberry.field(description="Calls in a row that it did not answer.")
+    retry_at: datetime | None = strawberry.field(
+        description="When it is asked again; null while it may be."
+    )
+
+    @classmethod
+    def of(cls, record: ProviderStatus) -> Self:
+        wait = None if record.wait is None else timedelta(seconds=record.wait)
+        return cls(
+            provider=record.provider,
+            state=ProviderBreakerState(record.state.value),
+            failures=record.failures,
+            retry_at=None if wait is None else datetime.now(UTC) + wait,
         )
 
 

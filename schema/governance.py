@@ -13,7 +13,7 @@ from ..core.memory.layers import MemoryLayer as MemoryLayerRecord
 from ..core.tools.health import MAX_HOURS, HealthSummary
 from ..core.tools.health import SlowExecution as SlowExecutionRecord
 from ..core.tools.health import ToolHealth as ToolHealthRecord
-from .breaker import CircuitBreaker
+from .breaker import CircuitBreaker, ProviderBreaker
 from .context import Info
 from .fields import field
 from .scalars import Long
@@ -220,6 +220,11 @@ class Governance:
     def breakers(self, info: Info) -> list[CircuitBreaker]:
         node, caller = info.context.node, info.context.caller
         return [CircuitBreaker.of(node, each, caller) for each in node.governor.all()]
+
+    @field("The circuit breaker of every LLM provider in use, by name.")
+    def provider_breakers(self, info: Info) -> list[ProviderBreaker]:
+        runtime = info.context.node.runtime
+        return [ProviderBreaker.of(each) for each in runtime.provider_breakers()]
 
     @field("The seven layers of memory, from `L1` to `L7`.")
     async def memory_layers(self, info: Info) -> list[MemoryLayer]:

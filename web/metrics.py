@@ -6,7 +6,7 @@ is valid will do, as for `/api/v1/metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..core.llm.breaker import ProviderState
 from ..core.node import Node
 from ..core.storage.database import Database
 from ..core.timings import Histogram
 from ..core.tools.breaker import BreakerState
 from ..core.tower.metrics import TowerSample, take_sample
+from ..core.tower.model_usage import ModelUsage, usage_by_model
 from .state import state_of
 
 if TYPE_CHECKING:
@@ -31,9 +33,11 @@ class Collected:
 
     node: Node
     sample: TowerSample
+    models: Sequence[ModelUsage]
 
     def collect(self) -> Iterator[Metric]:
         yield from self._tower()
+        yield from self._models()
         yield from self._timings()
         yield from self._tools()
         yield from self._events()
@@ -60,6 +64,27 @@ class Collected:
         tokens.add_metric(["out"], counts.system_tokens_out)
         yield tokens
         yield CounterMetricFamily("mission_llm_calls", "LLM calls.", value=counts.system_llm_calls)
+
+    def _models(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        cost = CounterMetricFamily(
+            "mission_llm_cost_micros",
+            "What replies have cost, in millionths of the price table's currency.",
+            labels=["model"],
+        )
+        for model in self.models:
+            cost.add_metric([model.model], model.cost * 1_000_000)
+        yield cost
+        states = GaugeMetricFamily(
+            "mission_provider_breaker",
+            "1 for the state that the LLM provider's circuit breaker has.",
+            labels=["provider", "state"],
+        )
+        for breaker in self.node.runtime.provider_breakers():
+            for state in ProviderState:
+                states.add_metric([breaker.provider, state.value], int(breaker.state is state))
+        yield states
 
     def _timings(self) -> Iterator[Metric]:
         timings = self.node.runtime.timings
@@ -124,7 +149,8 @@ async def metrics(request: Request) -> Response:
         await state.auth.caller(request)
     node = state.node
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collected(node, await take_sample(node.database, node.tower.depth)))
+    sample = await take_sample(node.database, node.tower.depth)
+    registry.register(Collected(node, sample, await usage_by_model(node.database)))
     encode, media = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), headers={"Content-Type": media, "Vary": "Accept"})
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import structlog
 
+from ..deadline import Bounded
 from ..errors import MissionError
 from ..identity import Caller
 from ..storage.persistence import Persistence
@@ -92,6 +93,7 @@ class AlignmentService:
     def __init__(self, persistence: Persistence, specs: Iterable[IndicatorSpec]) -> None:
         self._persistence = persistence
         self._specs: dict[str, IndicatorSpec] = {}
+        self._measures: dict[str, Bounded[Measurement]] = {}
         self._measuring = asyncio.Lock()
         self._measured: list[Indicator] = []
         self._fresh_until = 0.0
@@ -103,6 +105,7 @@ class AlignmentService:
         if spec.name in self._specs:
             raise ValueError(f"alignment indicator '{spec.name}' is registered already")
         self._specs[spec.name] = spec
+        self._measures[spec.name] = Bounded(lambda: spec.measure(self._persistence))
         self._fresh_until = 0.0
 
     async def report(self, caller: Caller | None = None) -> list[Indicator]:
@@ -132,8 +135,7 @@ class AlignmentService:
 
     async def _measure(self, spec: IndicatorSpec) -> Indicator:
         try:
-            async with asyncio.timeout(MEASURE_SECONDS):
-                return _judged(spec, await spec.measure(self._persistence))
+            return _judged(spec, await self._measures[spec.name].within(MEASURE_SECONDS))
         except TimeoutError:
             return _failed(spec, f"not measured within {MEASURE_SECONDS:g} s")
         except MissionError as error:

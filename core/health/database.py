@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from ..deadline import Bounded
 from .result import ComponentHealth, ComponentStatus
 
 DEADLINE = 2.0
@@ -29,11 +29,12 @@ class Database(Protocol):
 def database_check(database: Database) -> Callable[[], Awaitable[ComponentHealth]]:
     """Down without an answer in 2 s, degraded above 1 s. A missing table raises its error."""
 
+    probe = Bounded(lambda: database.fetch_one(PROBE))
+
     async def check() -> ComponentHealth:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(DEADLINE):
-                await database.fetch_one(PROBE)
+            await probe.within(DEADLINE)
         except TimeoutError:
             return ComponentHealth(
                 status=ComponentStatus.DOWN, message=f"no answer within {DEADLINE:g} s"

@@ -5,8 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 
 from ..errors import LLMError
+
+
+class ProviderState(StrEnum):
+    """Whether a provider is asked."""
+
+    CLOSED = "closed"
+    LIMITED = "limited"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """A provider's breaker at one moment. `failures` are those in a row; `wait` is how long it is
+    left alone, in seconds."""
+
+    provider: str
+    state: ProviderState = ProviderState.CLOSED
+    failures: int = 0
+    wait: float | None = None
 
 
 class Breaker:
@@ -48,6 +70,17 @@ class Breaker:
         if wait > 0 or self._trying:
             text = f"{self._name} has failed {self._failed} times in a row, and is left alone"
             raise LLMError("unavailable", text, max(wait, 1.0), self._name)
+
+    def status(self) -> ProviderStatus:
+        """How it is now."""
+        now = self._clock()
+        is_open = self._failed >= self._most
+        wait = max(self._limited_until - now, self._open_until - now if is_open else 0.0)
+        if is_open:
+            state = ProviderState.OPEN if now < self._open_until else ProviderState.HALF_OPEN
+        else:
+            state = ProviderState.LIMITED if wait > 0 else ProviderState.CLOSED
+        return ProviderStatus(self._name, state, self._failed, wait if wait > 0 else None)
 
     @contextmanager
     def calling(self) -> Iterator[None]:

@@ -9,11 +9,11 @@ import structlog
 
 from ..errors import LLMError, MissionError
 from ..settings import Settings
-from .breaker import Breaker
+from .breaker import Breaker, ProviderStatus
 from .guard import GuardedProvider
 from .mock import MockProvider
 from .provider import ClosingProvider, LLMProvider
-from .roles import LLMTarget, targets_of
+from .roles import LLMTarget, providers_in_use, targets_of
 from .route import Route
 
 ProviderMaker = Callable[[Settings], LLMProvider]
@@ -75,6 +75,15 @@ class LLMFactory:
                 self._routes[targets] = Route(targets, self._find, timeout)
             self._roles[role] = self._routes[targets]
         return self._roles[role]
+
+    def breakers(self) -> list[ProviderStatus]:
+        """Of the providers that the settings name or that were called, by name."""
+        in_use = providers_in_use(self._settings).values()
+        named = {name for chain in in_use for name in chain if name in self._makers}
+        return [
+            self._guarded[name].breaker.status() if name in self._guarded else ProviderStatus(name)
+            for name in sorted(named | self._guarded.keys())
+        ]
 
     async def close(self) -> None:
         """Close every provider that was made. One that fails to is logged."""

@@ -30,7 +30,7 @@ class GuardedProvider:
         self._make = make
         self._concurrency = concurrency
         self._turns = asyncio.Semaphore(concurrency)
-        self._breaker = breaker
+        self.breaker = breaker
         self.provider: LLMProvider | None = None
         """Once it is made."""
 
@@ -55,11 +55,11 @@ class GuardedProvider:
 
     @asynccontextmanager
     async def _turn(self, request: LLMRequest, deadline: float) -> AsyncIterator[LLMProvider]:
-        self._breaker.check()
+        self.breaker.check()
         provider = self._made()
         await self._wait(deadline)
         try:
-            with self._breaker.calling():
+            with self.breaker.calling():
                 try:
                     yield provider
                 except MissionError:
@@ -74,7 +74,7 @@ class GuardedProvider:
 
     def _made(self) -> LLMProvider:
         if self.provider is None:
-            with self._breaker.calling():
+            with self.breaker.calling():
                 self.provider = self._make()
             if isinstance(self.provider, BoundedProvider) and self.provider.at_once is not None:
                 self._concurrency = min(self._concurrency, self.provider.at_once)

@@ -43,6 +43,7 @@ query ($hours: Int!) { governance {
   tools(hours: $hours) { tool status successRate avgLatencyMs maxLatencyMs totalCalls recentErrors
     issues recommendations lastUsed checkedAt }
   slowExecutions(hours: $hours) { tool executionTimeMs recordedAt }
+  providerBreakers { provider state failures retryAt }
   breakers { tool state policy offered reason changedAt changedBy retryAt recentFailures }
   memoryLayers { layer name description state healthy backend rows rowsEstimated lastWrite message
     enable }
@@ -69,6 +70,9 @@ async def test_governance_tells_all_there_is(client: Client) -> None:
     assert (mail["totalCalls"], mail["recentErrors"]) == (5, 1)
     assert len(mail["issues"]) == 2
     assert len(found["slowExecutions"]) == 5
+    assert found["providerBreakers"] == [
+        {"provider": "mock", "state": "CLOSED", "failures": 0, "retryAt": None}
+    ]
     [breaker] = found["breakers"]
     assert breaker == {
         "tool": "mail",

@@ -15,9 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
 from mission_system import Mission, OrchestratorSpec, ToolFailed, ToolSpec, hookimpl, tool
+from mission_system.core.clock import now
+from mission_system.core.errors import LLMError
 from mission_system.core.identity import LOCAL
+from mission_system.core.llm.factory import ProviderMaker
+from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest
 from mission_system.core.node import Node
 from mission_system.core.settings import Settings
+from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tower.model_usage import add_model_usage
 from mission_system.core.tower.process import Envelope
 from mission_system.web.app import create_app
 from mission_system.web.lifespan import lifespan
@@ -42,6 +48,19 @@ async def tries(mission: Mission) -> str:
     return "tried"
 
 
+class Down:
+    """A provider that does not answer."""
+
+    name = "acme"
+
+    async def complete(self, request: LLMRequest) -> LLMReply:
+        raise LLMError("unavailable", "down")
+
+    async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+        raise LLMError("unavailable", "down")
+        yield LLMChunk()
+
+
 def plugin() -> ModuleType:
     module = ModuleType("tries")
 
@@ -53,8 +72,14 @@ def plugin() -> ModuleType:
     def register_orchestrators() -> list[OrchestratorSpec]:
         return [OrchestratorSpec("tries", tries)]
 
+    @hookimpl
+    def register_llm_providers() -> dict[str, ProviderMaker]:
+        return {"acme": lambda _: Down()}
+
     module.__dict__.update(
-        register_tools=register_tools, register_orchestrators=register_orchestrators
+        register_tools=register_tools,
+        register_orchestrators=register_orchestrators,
+        register_llm_providers=register_llm_providers,
     )
     return module
 
@@ -122,6 +147,35 @@ async def test_it_counts_what_happened(app: Starlette) -> None:
     assert found["mission_writer_units_total", ()] > before["mission_writer_units_total", ()]
     assert 0 < found["mission_writer_commits_total", ()] <= found["mission_writer_units_total", ()]
     assert (found["mission_queue_depth", ()], found["mission_running", ()]) == (0, 0)
+
+
+@pytest.mark.parametrize("changed", [{"llm_provider": "acme"}])
+async def test_it_tells_what_models_cost_and_how_their_providers_are(app: Starlette) -> None:
+    node = cast(Node, app.state.node)
+    closed = {"closed": 1, "limited": 0, "open": 0, "half_open": 0}
+    assert provider_states(await scrape(app)) == closed
+
+    async def unit(tx: Transaction) -> None:
+        for session, model in ((1, "acme/big"), (2, "acme/big"), (2, "acme/small")):
+            await add_model_usage(tx, "ann", session, model, (10, 5), 2_500_000, now())
+
+    await node.database.write(unit)
+    found = await scrape(app)
+    assert found["mission_llm_cost_micros_total", (("model", "acme/big"),)] == 5000
+    assert found["mission_llm_cost_micros_total", (("model", "acme/small"),)] == 2500
+
+    for _ in range(node.runtime.settings.llm_breaker_failures):
+        with pytest.raises(LLMError):
+            await node.runtime.llm("default").complete(LLMRequest(messages=()))
+    assert provider_states(await scrape(app)) == closed | {"closed": 0, "open": 1}
+
+
+def provider_states(found: Samples) -> dict[str, float]:
+    return {
+        dict(labels)["state"]: value
+        for (name, labels), value in found.items()
+        if name == "mission_provider_breaker" and dict(labels)["provider"] == "acme"
+    }
 
 
 async def test_it_counts_followers_and_how_late_events_reach_them(app: Starlette) -> None:

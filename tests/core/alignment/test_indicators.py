@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from mission_system.core import deadline
 from mission_system.core.alignment import evidence
 from mission_system.core.alignment import indicator as subject
 from mission_system.core.alignment.evidence import resolves
@@ -398,3 +399,29 @@ async def test_an_indicator_of_a_plugin_is_judged_like_the_others(node: Node) ->
     assert looks == 1
     with pytest.raises(ValueError, match="not 0 to 1"):
         IndicatorSpec(name="x", title="T", definition="D.", threshold=2, measure=measure)
+
+
+async def test_a_measurement_that_takes_no_notice_of_its_cancellation_is_left_alone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "MEASURE_SECONDS", 0.05)
+    monkeypatch.setattr(deadline, "GRACE_SECONDS", 0.05)
+    begun = 0
+
+    async def measure(_: object) -> Measurement:
+        nonlocal begun
+        begun += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    node.alignment.register(
+        IndicatorSpec(name="stubborn", title="T", definition="D.", threshold=0.5, measure=measure)
+    )
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            found = await measured(node, "stubborn")
+            assert (found.state, found.message) == ("failed", "not measured within 0.05 s")
+    assert begun == 1

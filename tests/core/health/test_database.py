@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mission_system.core import deadline
 from mission_system.core.health import database as subject
 from mission_system.core.health.checker import HealthChecker
 from mission_system.core.health.database import database_check
@@ -73,3 +74,27 @@ async def test_a_slow_answer_is_degraded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_limits_are_those_of_the_contract() -> None:
     assert (subject.DEADLINE, subject.SLOW) == (2.0, 1.0)
+
+
+async def test_an_answer_that_never_comes_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A driver that takes no notice of a cancellation."""
+    monkeypatch.setattr(subject, "DEADLINE", 0.05)
+    monkeypatch.setattr(deadline, "GRACE_SECONDS", 0.05)
+
+    class Stubborn(Slow):
+        asked = 0
+
+        async def fetch_one(self, sql: str, params: Any = (), /) -> Any:
+            self.asked += 1
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await asyncio.Event().wait()
+
+    database = Stubborn(0)
+    check = database_check(database)
+    async with asyncio.timeout(30):
+        assert [(await check()).status for _ in range(3)] == ["down"] * 3
+    assert database.asked == 1

@@ -116,3 +116,26 @@ def test_other_failures_show_that_it_is_there(breaker: Breaker) -> None:
     call(breaker, LLMError("invalid", "no such model"))
     failing(breaker, 2)
     breaker.check()
+
+
+def told(breaker: Breaker) -> tuple[str, int, float | None]:
+    status = breaker.status()
+    assert status.provider == "acme"
+    return status.state.value, status.failures, status.wait
+
+
+def test_it_says_how_it_is(breaker: Breaker, clock: Clock) -> None:
+    assert told(breaker) == ("closed", 0, None)
+    call(breaker, LLMError("rate_limited", "slowly", 20))
+    assert told(breaker) == ("limited", 0, 20)
+    clock.now += 20
+    failing(breaker, 2)
+    assert told(breaker) == ("closed", 2, None)
+    failing(breaker)
+    assert told(breaker) == ("open", 3, 30)
+    clock.now += 29
+    assert told(breaker) == ("open", 3, 1)
+    clock.now += 1
+    assert told(breaker) == ("half_open", 3, None)
+    call(breaker)
+    assert told(breaker) == ("closed", 0, None)
