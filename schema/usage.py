@@ -163,7 +163,9 @@ class UsageTotal:
 @strawberry.type(description="What one model has replied to.")
 class ModelUsage:
     model: str = strawberry.field(description="Provider and model, such as `openai/gpt-6-luna`.")
-    calls: Long = strawberry.field(description="Its replies.")
+    calls: Long = strawberry.field(
+        description="Its replies, and those that it began and has counted."
+    )
     tokens_in: Long = strawberry.field(description="Tokens sent to it.")
     tokens_out: Long = strawberry.field(description="Tokens received from it.")
     cost: float = strawberry.field(

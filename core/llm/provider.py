@@ -59,6 +59,10 @@ class LLMParameters(TypedDict, total=False):
     stop: list[str]
 
 
+def unheard(_model: str, _usage: LLMUsage) -> None:
+    """For those who keep no account."""
+
+
 @dataclass(frozen=True, slots=True)
 class LLMRequest:
     """One call. `role` is the part the model plays (`writer`, `planner`, ...), not a chat role.
@@ -67,6 +71,7 @@ class LLMRequest:
     `idempotency_key` is the same when a call is repeated after a crash. `model` None is the
     provider's own choice. With `output_schema`, a JSON Schema, the text is JSON that fits it, as
     far as the model obeys. `avoid` names providers that broke off earlier attempts of this call.
+    `lost` hears what a vendor has counted of a reply that fails all the same: refused, broken off.
     """
 
     messages: tuple[LLMMessage, ...]
@@ -79,6 +84,7 @@ class LLMRequest:
     tools: tuple[LLMTool, ...] = ()
     output_schema: Mapping[str, Any] | None = None
     avoid: frozenset[str] = frozenset()
+    lost: Callable[[str, LLMUsage], None] = field(default=unheard, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pydantic_ai.messages import (
     ModelRequestPart,
     ModelResponse,
     ModelResponsePart,
+    ModelResponseStreamEvent,
     PartDeltaEvent,
     PartStartEvent,
     SystemPromptPart,
@@ -30,6 +31,7 @@ from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.usage import RequestUsage
 
 from ..errors import LLMError, LLMErrorKind
 from .provider import (
@@ -73,16 +75,18 @@ class PydanticAIProvider:
             )
         except Exception as error:
             raise self._translated(error) from error
-        return LLMReply(
-            response.text or "",
-            _usage(response),
-            _tool_calls(response),
-            name,
-            self._finish(response),
-        )
+        usage = _usage(response.usage)
+        try:
+            finish = self._finish(response)
+        except LLMError:
+            request.lost(name, usage)
+            raise
+        return LLMReply(response.text or "", usage, _tool_calls(response), name, finish)
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         name, model = self._model(request)
+        usage = LLMUsage()
+        whole = False
         try:
             async with model_request_stream(
                 model,
@@ -90,22 +94,21 @@ class PydanticAIProvider:
                 model_settings=_settings(request),
                 model_request_parameters=_parameters(model, request),
             ) as events:
-                async for event in events:
-                    if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
-                        text = event.part.content
-                    elif isinstance(event, PartDeltaEvent) and isinstance(
-                        event.delta, TextPartDelta
-                    ):
-                        text = event.delta.content_delta
-                    else:
-                        continue
-                    if text:
-                        yield LLMChunk(text)
+                try:
+                    async for event in events:
+                        if text := _text(event):
+                            yield LLMChunk(text)
+                finally:
+                    usage = _usage(events.usage)
                 response = events.get()
             finish = self._finish(response)
+            whole = True
         except Exception as error:
             raise self._translated(error) from error
-        yield LLMChunk("", _usage(response), _tool_calls(response), name, finish)
+        finally:
+            if not whole and usage != LLMUsage():
+                request.lost(name, usage)
+        yield LLMChunk("", usage, _tool_calls(response), name, finish)
 
     async def close(self) -> None:
         await self._shut()
@@ -260,8 +263,18 @@ def _parameters(model: Model, request: LLMRequest) -> ModelRequestParameters:
     )
 
 
-def _usage(response: ModelResponse) -> LLMUsage:
-    return LLMUsage(response.usage.input_tokens, response.usage.output_tokens)
+def _text(event: ModelResponseStreamEvent) -> str:
+    match event:
+        case PartStartEvent(part=TextPart(content=text)):
+            return text
+        case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+            return text
+        case _:
+            return ""
+
+
+def _usage(usage: RequestUsage) -> LLMUsage:
+    return LLMUsage(usage.input_tokens, usage.output_tokens)
 
 
 def _tool_calls(response: ModelResponse) -> tuple[LLMToolCall, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import structlog
 
 from ..errors import LLMError
-from .provider import LLMChunk, LLMProvider, LLMReply, LLMRequest, closing
+from .provider import LLMChunk, LLMProvider, LLMReply, LLMRequest, LLMUsage, closing
 from .roles import LLMTarget
 
 PASSING = ("unavailable", "rate_limited")
@@ -71,11 +71,15 @@ class Route:
         return sorted(self._targets, key=lambda target: target.provider in request.avoid)
 
     def _asked(self, target: LLMTarget, request: LLMRequest) -> LLMRequest:
+        def lost(model: str, usage: LLMUsage) -> None:
+            request.lost(_billed(target, model), usage)
+
         return replace(
             request,
             model=target.model or request.model,
             parameters={**target.parameters, **request.parameters},
             timeout=target.timeout_seconds or self._timeout,
+            lost=lost,
         )
 
     def _failed(

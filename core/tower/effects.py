@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -52,13 +52,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Done:
-    """What a step's call gave, and what it cost."""
+    """What a step's call gave."""
 
     value: Any
-    tokens_in: int = 0
-    tokens_out: int = 0
-    model: str | None = None
-    cost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one reply of a model has taken, whole or not. `model` is empty where nobody bills."""
+
+    model: str
+    tokens_in: int
+    tokens_out: int
+    cost: int
 
 
 Call = Callable[[str, int], Awaitable[Done]]
@@ -121,6 +127,7 @@ class Run:
         retry: Retry | None = None,
         again: Again | None = None,
         check: Check | None = None,
+        bill: Sequence[Charge] = (),
     ) -> Any:
         """Do a step, or give what an earlier run recorded of it.
 
@@ -130,7 +137,8 @@ class Run:
         makes the event, or what else is written, with the finished step. `permit` is asked before
         the first attempt with these inputs, `check` before the call. A failed call is tried again
         by `retry`, after errors that `again` finds worth it; each attempt takes its `charge`, and
-        where none is left the error stands. A refusal is recorded too: raised later, a limit must
+        where none is left the error stands. The call adds what it takes to `bill`, which is counted
+        however the step ends. A refusal is recorded too: raised later, a limit must
         not change a replay.
 
         Raises:
@@ -167,7 +175,7 @@ class Run:
                         self.ledger.put(self.storing(record))
                     with branch.inside(f"{kind} '{name}'"):
                         work = self._retried(record, call, charge, retry, again)
-                        value = await self._call(record, adapter, work)
+                        value = await self._call(record, adapter, work, bill)
                 else:
                     tell = None  # nothing was called that could be told of
             else:
@@ -245,7 +253,13 @@ class Run:
 
         return attempt() if retry is None else persist(attempt, retry, after)
 
-    async def _call(self, record: Record, adapter: TypeAdapter[Any], work: Awaitable[Done]) -> Any:
+    async def _call(
+        self,
+        record: Record,
+        adapter: TypeAdapter[Any],
+        work: Awaitable[Done],
+        bill: Sequence[Charge],
+    ) -> Any:
         """What it gave, as a replay will see it."""
         task = asyncio.current_task()
         began = time.monotonic()
@@ -255,11 +269,6 @@ class Run:
             output = encode(record.name, adapter, done.value)
             value = decode(record.name, adapter, output)
             record.output, record.status = output, "completed"
-            record.tokens_in, record.tokens_out = done.tokens_in, done.tokens_out
-            self.meter.usage.tokens_in += done.tokens_in
-            self.meter.usage.tokens_out += done.tokens_out
-            record.model, record.cost = done.model, done.cost
-            self.meter.usage.cost += done.cost
         except asyncio.CancelledError:
             if task is not None and task.cancelling():
                 raise
@@ -272,8 +281,19 @@ class Run:
         finally:  # also of what is cut off
             seconds = time.monotonic() - began
             record.duration = int(seconds * SECOND)
+            self._count(record, bill)
         self.runtime.timings.steps[record.kind].observe(seconds)
         return value
+
+    def _count(self, record: Record, bill: Sequence[Charge]) -> None:
+        for each in bill:
+            record.tokens_in += each.tokens_in
+            record.tokens_out += each.tokens_out
+            record.cost += each.cost
+            record.model = each.model or record.model
+        self.meter.usage.tokens_in += record.tokens_in
+        self.meter.usage.tokens_out += record.tokens_out
+        self.meter.usage.cost += record.cost
 
     def replay(self, branch: Branch, record: Record, adapter: TypeAdapter[Any]) -> Any:
         """What a step that is over gave, or raised."""

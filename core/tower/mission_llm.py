@@ -27,7 +27,7 @@ from ..llm.provider import (
 from ..retry import Retry
 from ..storage.persistence import Transaction
 from .codec import adapter_of
-from .effects import Done, Run
+from .effects import Charge, Done, Run
 from .journal import Record
 from .ledger import Write
 from .model_usage import add_model_usage
@@ -134,6 +134,12 @@ class LLM:
                 run.meter.check_day(used, limit)
 
         broke_off: set[str] = set()
+        bill: list[Charge] = []
+
+        def count(model: str, usage: LLMUsage) -> None:
+            model = storable(model)[:MAX_ID]
+            cost = cost_of(run.runtime.settings.llm_prices, model, usage)
+            bill.append(Charge(model, usage.tokens_in, usage.tokens_out, cost))
 
         async def call(key: str, attempt: int) -> Done:
             request = LLMRequest(
@@ -145,6 +151,7 @@ class LLM:
                 tools=tuple(tools),
                 output_schema=output_schema,
                 avoid=frozenset(broke_off),
+                lost=count,
             )
             self._begin(key, attempt)
             try:
@@ -161,26 +168,24 @@ class LLM:
                 if error.provider is not None:
                     broke_off.add(error.provider)
                 raise
-            usage, model = reply.usage, storable(reply.model)[:MAX_ID]
-            cost = cost_of(run.runtime.settings.llm_prices, model, usage)
-            bounded = _bounded(reply, request)
-            return Done(bounded, usage.tokens_in, usage.tokens_out, model or None, cost)
+            count(reply.model, reply.usage)
+            return Done(_bounded(reply, request))
 
         def tell(record: Record) -> NewEvent | Write:
             payload: dict[str, Any] = {"step": record.key, "attempt": record.attempt}
-            if record.error is None:
+            if record.error is None or bill:
                 payload |= {"tokens_in": record.tokens_in, "tokens_out": record.tokens_out}
             event = NewEvent("llm.completed", payload, run.owner.pid)
-            model = record.model
-            if model is None or record.error is not None:
+            billed = [each for each in bill if each.model]
+            if not billed:
                 return event
-            payload |= {"model": model, "cost": record.cost / UNIT}
+            payload |= {"model": record.model, "cost": record.cost / UNIT}
 
             async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
-                tokens, owner = (record.tokens_in, record.tokens_out), run.owner
-                await add_model_usage(
-                    tx, owner.user_id, owner.stream, model, tokens, record.cost, at
-                )
+                user, stream = run.owner.user_id, run.owner.stream
+                for each in billed:
+                    tokens = (each.tokens_in, each.tokens_out)
+                    await add_model_usage(tx, user, stream, each.model, tokens, each.cost, at)
                 return [event]
 
             return write
@@ -197,6 +202,7 @@ class LLM:
             retry=Retry(run.runtime.settings.llm_attempts, 1.0, LONGEST_PAUSE, (LLMError,)),
             again=_again,
             check=check,
+            bill=bill,
         )
         return reply
 

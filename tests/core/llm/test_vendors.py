@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
 
@@ -222,6 +222,27 @@ async def test_failure_in_the_middle_of_a_stream_is_told_by_its_kind(case: Case,
         await listen()
     assert pieces == ["Hello ", "from "]
     assert caught.value.kind == kind
+
+
+async def test_what_a_reply_has_taken_that_fails_all_the_same_is_told(case: Case) -> None:
+    lost: list[LLMUsage] = []
+    request = replace(ASKED, model="m", lost=lambda model, usage: lost.append(usage))
+    case.vendor.script = [Answer(text="", finish="content_filter")]
+    for ask in (case.provider.complete, lambda request: read(case.provider, request)):
+        with pytest.raises(LLMError, match="refused"):
+            await ask(request)
+    assert lost == [LLMUsage(*TOKENS)] * 2
+    lost.clear()
+    case.vendor.script = [Answer(cut=2)]
+    with pytest.raises(LLMError, match="broke off"):
+        await read(case.provider, request)
+    # Only Anthropic counts from the beginning.
+    assert lost == ([LLMUsage(TOKENS[0], 1)] if case.name == "anthropic" else [])
+    lost.clear()
+    case.vendor.script = [Answer()]
+    await read(case.provider, request)
+    await case.provider.complete(request)
+    assert lost == []
 
 
 @pytest.mark.parametrize("case", ["openai", "azure"], indirect=True)

@@ -249,6 +249,41 @@ async def test_tokens_and_cost_are_counted_by_step_process_user_and_model(
     assert (done.payload["model"], done.payload["cost"]) == ("openai/gpt", cost / 1e9)
 
 
+async def test_attempts_that_fail_count_as_far_as_vendors_say(
+    run, ann, told, openai: Vendor, anthropic: Vendor
+) -> None:
+    anthropic.script = [Answer(cut=2), Answer()]
+    roles = {"default": {"provider": "anthropic", "fallbacks": [{"provider": "openai"}]}}
+    prices = {"anthropic/*": {"input": 1}, "openai/gpt": {"output": 3}}
+    node, process = await run(llm_roles=roles, llm_prices=prices, llm_attempts=1)
+    assert process.reason == "llm_error"
+    [step] = await node.tower.steps(ann, process.pid)
+    assert (step.status, step.tokens_in, step.tokens_out) == ("failed", TOKENS[0], 1)
+    assert step.cost == process.usage.cost == TOKENS[0] * 1000
+    [used] = await node.tower.model_usage(ann)
+    assert (used.model, used.calls, used.tokens_in) == (step.model, 1, TOKENS[0])
+    [done] = [event for event in await told(node, process) if event.type == "llm.completed"]
+    assert (done.payload["tokens_in"], done.payload["model"]) == (TOKENS[0], step.model)
+
+
+async def test_reply_after_one_that_broke_off_has_its_own_model_and_both_count(
+    run, ann, openai: Vendor, anthropic: Vendor
+) -> None:
+    anthropic.script = [Answer(cut=2)]
+    roles = {"default": {"provider": "anthropic", "fallbacks": [{"provider": "openai"}]}}
+    prices = {"anthropic/*": {"input": 1}, "openai/*": {"output": 3}}
+    node, process = await run(llm_roles=roles, llm_prices=prices)
+    assert process.reply.strip() == "Hello from the model."
+    [step] = await node.tower.steps(ann, process.pid)
+    assert (step.tokens_in, step.tokens_out) == (2 * TOKENS[0], 1 + TOKENS[1])
+    assert step.model.startswith("openai/")
+    assert step.cost == TOKENS[0] * 1000 + TOKENS[1] * 3000
+    used = {each.model.partition("/")[0]: each for each in await node.tower.model_usage(ann)}
+    assert used["anthropic"].tokens_out == 1
+    assert (used["openai"].tokens_in, used["openai"].cost) == (TOKENS[0], TOKENS[1] * 3 / 1e6)
+    assert (await node.tower.usage(ann)).cost == step.cost
+
+
 async def test_usage_of_several_models_is_listed_with_the_most_expensive_first(
     run, send, openai: Vendor, anthropic: Vendor
 ) -> None:
