@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import chain, islice
 from time import perf_counter
 
@@ -22,13 +23,14 @@ from .blocks import ids_in
 from .case import Wanted
 from .grams import Keys, needed
 from .pages import id_at, id_page, look_up
-from .postings import all_of, any_of
+from .postings import all_of, any_of, met
 
 SOME, MANY = 100, 1000  # messages read at once, first and later
 FEW = 10
 GROUPS = (4, 32, 128)  # blocks looked into at once: more, the longer it takes
 EDITED = 256  # messages of a block edited, at which it is better made again
-RAREST = 4  # grams that are looked up for one text once it is known which are rare
+TELLING = 4  # grams that are looked up for one text once it is known which are telling
+ENOUGH = 1  # messages of a block that are looked at sooner than for another gram in each
 TRIES = 5
 TURN_SECONDS = 0.005  # of looking at texts, after which others have their turn
 AT_MOST = 5000  # messages asked for in one statement
@@ -165,7 +167,8 @@ class Finder:
                 tries = _another(tries)
                 continue
             places = _places(group, choices, first, span)
-            choices = _rarest(choices, group)
+            if size == 0:
+                choices = _telling(choices, group)
             size = min(size + 1, len(GROUPS) - 1)
             end = group[-1].first_id if span.newest_first else group[-1].last_id
             more = True
@@ -314,10 +317,23 @@ def _meeting(block: Held, keys: Sequence[Keys]) -> set[int]:
     return all_of(postings for [postings] in held)
 
 
-def _rarest(choices: Choices, group: Sequence[Held]) -> Choices:
-    """Of the grams of each text those that are in the fewest messages of these blocks."""
+def _telling(choices: Choices, group: Sequence[Held]) -> Choices:
+    """Of the grams of each text those that together are in few messages, judged by the biggest of
+    these blocks: of grams that stand side by side in many words, two tell little more than one."""
+    block = max(group, key=lambda each: each.size)
+    return [[_chosen(keys, block) for keys in forms] for forms in choices]
 
-    def frequency(keys: Keys) -> int:
-        return sum(len(each) for block in group for each in block.postings[keys])
 
-    return [[sorted(keys, key=frequency)[:RAREST] for keys in forms] for forms in choices]
+def _chosen(keys: Sequence[Keys], block: Held) -> Sequence[Keys]:
+    if len(keys) == 1:
+        return keys
+    rarest, *others = sorted(keys, key=lambda each: sum(map(len, block.postings[each])))
+    chosen, found = [rarest], any_of(block.postings[rarest])
+    while len(found) > ENOUGH and len(chosen) < TELLING and others:
+        left = [reduce(met, block.postings[each], found) for each in others]
+        at = min(range(len(left)), key=lambda place: len(left[place]))
+        if len(left[at]) == len(found):
+            break
+        found = left[at]
+        chosen.append(others.pop(at))
+    return chosen

@@ -6,8 +6,10 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-FULL = 1600  # bytes of a page: with its row it stays where PostgreSQL keeps rows in one piece
+FULL = 1900  # bytes of a page: with its row, two are in one of SQLite's, four in PostgreSQL's
 IDS = 200  # message ids in a page of these
+HEAD = struct.Struct("<H1s1sq")  # how many keys, how these and the lengths are written, the first
+KEY, LENGTH = {b"I": 32, b"Q": 64}, {b"B": 8, b"H": 16}  # bits that are written
 Page = tuple[int, bytes]
 """First key and body."""
 
@@ -16,30 +18,34 @@ def gram_pages(postings: Iterable[tuple[int, bytes]]) -> Iterator[Page]:
     """Pages of keys in ascending order, each with its postings. The first begins at 0."""
     keys: list[int] = []
     bodies: list[bytes] = []
-    first, size = 0, 0
+    first, size, longest = 0, 0, 0
     for key, body in postings:
-        if keys and size + len(body) + 10 > FULL:
-            yield first, _packed(keys, bodies)
-            keys, bodies, first, size = [], [], key, 0
+        longer = max(longest, len(body))
+        room = HEAD.size + (len(keys) + 1) * _width(key - first, longer) // 8
+        if keys and size + len(body) + room > FULL:
+            yield first, _packed(first, keys, bodies)
+            keys, bodies, first, size, longer = [], [], key, 0, len(body)
         keys.append(key)
         bodies.append(body)
-        size += len(body) + 10
-    yield first, _packed(keys, bodies)
+        size += len(body)
+        longest = longer
+    yield first, _packed(first, keys, bodies)
 
 
 def look_up(page: bytes, first: int, last: int) -> list[bytes]:
     """The postings in a page of all keys from `first` to `last`."""
-    (count,) = struct.unpack_from("<H", page)
-    keys: tuple[int, ...] = struct.unpack_from(f"<{count}q", page, 2)
-    begin, end = bisect_left(keys, first), bisect_right(keys, last)
+    count, key, length, base = HEAD.unpack_from(page)
+    keys: tuple[int, ...] = struct.unpack_from(f"<{count}{key.decode()}", page, HEAD.size)
+    begin, end = bisect_left(keys, first - base), bisect_right(keys, last - base)
     if begin == end:
         return []
-    lengths: tuple[int, ...] = struct.unpack_from(f"<{end}H", page, 2 + 8 * count)
-    at = 2 + 10 * count + sum(lengths[:begin])
+    at = HEAD.size + count * KEY[key] // 8
+    lengths: tuple[int, ...] = struct.unpack_from(f"<{end}{length.decode()}", page, at)
+    at += count * LENGTH[length] // 8 + sum(lengths[:begin])
     found: list[bytes] = []
-    for length in lengths[begin:]:
-        found.append(page[at : at + length])
-        at += length
+    for size in lengths[begin:]:
+        found.append(page[at : at + size])
+        at += size
     return found
 
 
@@ -65,7 +71,25 @@ def all_ids(page: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(page) // 8}q", page)
 
 
-def _packed(keys: list[int], bodies: list[bytes]) -> bytes:
-    count = len(keys)
-    lengths = [len(body) for body in bodies]
-    return struct.pack(f"<H{count}q{count}H", count, *keys, *lengths) + b"".join(bodies)
+def _packed(first: int, keys: list[int], bodies: list[bytes]) -> bytes:
+    offsets, lengths = [key - first for key in keys], [len(body) for body in bodies]
+    key, length = _forms(max(offsets, default=0), max(lengths, default=0))
+    return b"".join(
+        (
+            HEAD.pack(len(keys), key, length, first),
+            struct.pack(f"<{len(keys)}{key.decode()}", *offsets),
+            struct.pack(f"<{len(keys)}{length.decode()}", *lengths),
+            *bodies,
+        )
+    )
+
+
+def _forms(offset: int, length: int) -> tuple[bytes, bytes]:
+    """How keys are written that are at most so far from the first, and lengths of at most this."""
+    return b"Q" if offset >> 32 else b"I", b"H" if length >> 8 else b"B"
+
+
+def _width(offset: int, length: int) -> int:
+    """Bits of a key and of a length."""
+    key, size = _forms(offset, length)
+    return KEY[key] + LENGTH[size]

@@ -42,17 +42,21 @@ def all_of(postings: Iterable[bytes]) -> set[int]:
     """The positions that are in all of these."""
     shortest, *others = sorted(postings, key=len)
     if shortest[:1] == BITMAP:  # then all are: what is none is shorter
-        met = int.from_bytes(shortest[1:], "little")
+        bits = int.from_bytes(shortest[1:], "little")
         for other in others:
-            met &= int.from_bytes(other[1:], "little")
-        return set(_ones(met))
+            bits &= int.from_bytes(other[1:], "little")
+        return set(_ones(bits))
     found = set(_positions(shortest))
     for other in others:
-        if other[:1] == BITMAP:
-            found = {place for place in found if other[1 + (place >> 3)] >> (place & 7) & 1}
-        else:
-            found.intersection_update(_positions(other))
+        found = met(found, other)
     return found
+
+
+def met(found: set[int], other: bytes) -> set[int]:
+    """Those of some positions that are there too."""
+    if other[:1] == BITMAP:
+        return {place for place in found if other[1 + (place >> 3)] >> (place & 7) & 1}
+    return found.intersection(_positions(other))
 
 
 def _positions(encoded: bytes) -> Iterable[int]:

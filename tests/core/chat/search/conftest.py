@@ -18,7 +18,7 @@ TINY = {
         "AT_MOST": 5,
         "GROUPS": (1, 2),
         "EDITED": 1,
-        "RAREST": 2,
+        "TELLING": 2,
     },
     grams: {"MOST": 3, "PIECE": 5},
     indexer: {
