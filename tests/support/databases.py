@@ -68,7 +68,7 @@ class SqliteFiles:
         self._template = folder / "template.sqlite3"
 
     async def migrate(self, path: Path) -> None:
-        if path.stat().st_size == 0:
+        if _is_empty(path):
             if not self._template.exists():
                 made = self._template.with_suffix(".new")
                 made.touch(mode=0o600)
@@ -103,6 +103,12 @@ class SqliteFiles:
 
     def keep(self) -> None:
         pass
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether it has no table. Its size does not tell: who opens a file writes how it is kept."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
 
 
 class PostgresDatabases:
