@@ -1,4 +1,4 @@
-"""Connections as uvicorn serves them, where it is too patient or too loud."""
+"""Connections as uvicorn serves them, where it is too patient, too loud or too talkative."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from .answers import OneWrite
+
 HEAD_SECONDS = 20.0
 """How often a connection is looked at; between two looks, the head of a request has to arrive."""
 
 
 class PatientHttp(H11Protocol):
-    """HTTP as uvicorn speaks it, with a limit for how long a client may take to begin.
+    """Gives up connections that never ask for anything, so that they cannot use up the sockets.
 
-    Uvicorn's own limit is for the time after an answer, and ends with the first byte of what
-    follows: one byte a second, or none at all on a new connection, would keep it open for ever.
+    There is a limit for how long a client may take to begin a request. Uvicorn's own is for the
+    time after an answer, and ends with the first byte of what follows: one byte a second, or none
+    at all on a new connection, would keep it open for ever.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.conn = OneWrite(h11.SERVER)
         self._seen: Any = None
         self._look_again()
 

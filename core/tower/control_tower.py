@@ -317,20 +317,21 @@ class ControlTower(Views):
         # Where units run at the same time, a session's must be stored in the order of its line.
         turn = self._turns.setdefault(job.lane, asyncio.Lock())
         clears = on_busy == "cancel_previous"
-        async with self._dispatcher.submit(job, clears=clears) as at_once, turn:
-            submit = self._transitions.submit
-            start, ended = await self._persistence.write(
-                lambda tx: submit(tx, envelope, process, session, at_once, on_busy)
-            )
-            if at_once:
-                self._dispatcher.begin(start)
-            self._follow(Aftermath(ended=ended))
+        submit = self._transitions.submit
+        with self._dispatcher.submit(job, clears=clears) as at_once:
+            async with turn:
+                start, ended = await self._persistence.write(
+                    lambda tx: submit(tx, envelope, process, session, at_once, on_busy)
+                )
+                if at_once:
+                    self._dispatcher.begin(start)
+                self._follow(Aftermath(ended=ended))
         return start.process
 
     async def _fork(
         self, caller: Caller, origin: ProcessControlBlock, fork: ProcessControlBlock, steps: int
     ) -> ProcessControlBlock:
-        async with self._dispatcher.submit(self._job(fork)):
+        with self._dispatcher.submit(self._job(fork)):
             return await self._persistence.write(
                 lambda tx: store_fork(tx, self._chat, self._events, caller, origin, fork, steps)
             )

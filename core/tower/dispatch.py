@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import structlog
@@ -41,8 +41,8 @@ class LocalDispatcher:
         """(running, in line)."""
         return self._scheduler.running, self._scheduler.ready
 
-    @asynccontextmanager
-    async def submit(self, job: Job, *, clears: bool = False) -> AsyncIterator[bool]:
+    @contextmanager
+    def submit(self, job: Job, *, clears: bool = False) -> Iterator[bool]:
         """Reserve a place while the body stores the process; gives whether it starts at once.
         `clears`: the body ends what the session has not finished yet.
 

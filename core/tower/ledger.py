@@ -61,7 +61,7 @@ class Ledger:
         self._buffer: list[NewEvent | Write] = []
         self._deltas: dict[tuple[str, int], dict[str, Any]] = {}
         self._deltas_at = 0.0
-        self._done: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
@@ -107,12 +107,11 @@ class Ledger:
         self._take_deltas()
         self._buffer.extend(writes)
         loop = asyncio.get_running_loop()
-        if self._done is None:
-            self._done = loop.create_future()
-        done = self._done
+        stored: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(stored)
         if self._flusher is None or self._flusher.done():
             self._flusher = loop.create_task(self._flush(), name="ledger-flush")
-        await asyncio.shield(done)
+        await stored
 
     async def close(self) -> None:
         """Wait for a flush under way; drop what nobody waited for."""
@@ -120,7 +119,7 @@ class Ledger:
             self._timer.cancel()
         self._buffer.clear()
         self._deltas.clear()
-        if self._flusher is not None:
+        if self._flusher is not None and not self._flusher.done():
             await asyncio.wait([self._flusher])
 
     @property
@@ -157,16 +156,17 @@ class Ledger:
             self._flusher = loop.create_task(self._flush(), name="ledger-flush")
 
     async def _flush(self) -> None:
-        while self._buffer or self._done is not None:
+        while self._buffer or self._waiting:
             batch, self._buffer = self._buffer, []
-            done, self._done = self._done, None
+            waiting, self._waiting = self._waiting, []
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             self._flushed_at = asyncio.get_running_loop().time()
             if self._broken is None:
                 await self._write(batch)
-            _settle(done, self._broken)
+            for stored in waiting:
+                _settle(stored, self._broken)
         if self._deltas:
             self._schedule()
 
@@ -220,11 +220,11 @@ class Ledger:
         return unit
 
 
-def _settle(done: asyncio.Future[None] | None, error: BaseException | None) -> None:
-    if done is None or done.done():
+def _settle(stored: asyncio.Future[None], error: BaseException | None) -> None:
+    if stored.done():  # whoever waited was cancelled
         return
     if error is None:
-        done.set_result(None)
+        stored.set_result(None)
     else:
-        done.set_exception(error)
-        done.exception()  # whoever waited may have been cancelled
+        stored.set_exception(error)
+        stored.exception()  # whoever waits may be cancelled before it is told
