@@ -19,16 +19,21 @@ from .process import ProcessState
 FAMILIES = 20  # marked in one unit
 PROCESSES = 20  # removed in one unit
 STEPS = 500  # removed in one unit
-CANDIDATES = 2000  # looked for at once
+CANDIDATES = 2000  # looked at in one read
+SESSIONS = 1000  # looked at in one read
 
-_OLD = (
-    "SELECT pid FROM process WHERE state = ? AND parent_pid IS NULL AND completed_at < ?"
-    " ORDER BY pid LIMIT ?"
+_IN_ORDER = (
+    "SELECT pid, created_at, CASE WHEN state = ? AND parent_pid IS NULL AND completed_at < ?"
+    " THEN 1 ELSE 0 END AS is_old FROM process WHERE pid > ? ORDER BY pid LIMIT ?"
+)
+_CROWDED = (
+    "SELECT session_id FROM process WHERE session_id > ? AND session_id <= ?"
+    " GROUP BY session_id HAVING COUNT(*) > ?"
 )
 _SURPLUS = (
     "SELECT pid FROM (SELECT pid, ROW_NUMBER() OVER (PARTITION BY session_id ORDER BY pid DESC)"
-    " AS place FROM process WHERE state = ? AND parent_pid IS NULL) ended"
-    " WHERE place > ? ORDER BY pid LIMIT ?"
+    " AS place FROM process WHERE session_id IN ({}) AND state = ? AND parent_pid IS NULL) ended"
+    " WHERE place > ? AND pid > ? ORDER BY pid LIMIT ?"
 )
 _FAMILY = (
     "WITH RECURSIVE tree(pid) AS (SELECT r.pid FROM process r WHERE r.pid = ?"
@@ -53,8 +58,8 @@ class ProcessRetention:
 
     async def forget(self, before: Micros, keep: int) -> Forgotten:
         """Those that ended before this time, and in each session all but the newest `keep`."""
-        await self._mark(_OLD, before)
-        await self._mark(_SURPLUS, keep)
+        await self._mark_old(before)
+        await self._mark_surplus(keep)
         forgotten = Forgotten()
         while pids := await self._zombies():
             processes, steps = await self._persistence.write(partial(_remove, pids=pids))
@@ -63,17 +68,39 @@ class ProcessRetention:
         forgotten.steps += await self._forget_calls(before)
         return forgotten
 
-    async def _mark(self, sql: str, bound: int) -> None:
+    async def _mark_old(self, before: Micros) -> None:
+        # Pids are in the order of time: behind those that began too late, none ended in time.
+        after = ""
         while True:
             rows = await self._persistence.fetch_all(
-                sql, (ProcessState.TERMINATED, bound, CANDIDATES)
+                _IN_ORDER, (ProcessState.TERMINATED, before, after, CANDIDATES)
             )
-            marked = 0
-            for first in range(0, len(rows), FAMILIES):
-                pids = [row["pid"] for row in rows[first : first + FAMILIES]]
-                marked += await self._persistence.write(partial(_mark_families, pids=pids))
-            if not marked:
+            await self._mark([row["pid"] for row in rows if row["is_old"]])
+            if len(rows) < CANDIDATES or rows[-1]["created_at"] >= before:
                 return
+            after = rows[-1]["pid"]
+
+    async def _mark_surplus(self, keep: int) -> None:
+        row = await self._persistence.fetch_one("SELECT MAX(id) FROM session")
+        last = (row[0] if row else None) or 0
+        for after in range(0, last, SESSIONS):
+            rows = await self._persistence.fetch_all(_CROWDED, (after, after + SESSIONS, keep))
+            if rows:
+                await self._mark_beyond(keep, [row["session_id"] for row in rows])
+
+    async def _mark_beyond(self, keep: int, sessions: Sequence[int]) -> None:
+        sql = _SURPLUS.format(", ".join("?" * len(sessions)))
+        after = ""
+        while rows := await self._persistence.fetch_all(
+            sql, (*sessions, ProcessState.TERMINATED, keep, after, CANDIDATES)
+        ):
+            after = rows[-1]["pid"]
+            await self._mark([row["pid"] for row in rows])
+
+    async def _mark(self, pids: Sequence[str]) -> None:
+        for first in range(0, len(pids), FAMILIES):
+            some = pids[first : first + FAMILIES]
+            await self._persistence.write(partial(_mark_families, pids=some))
 
     async def _zombies(self) -> list[str]:
         # Children before their parents: no row is ever left without the one above it.
@@ -92,8 +119,7 @@ class ProcessRetention:
         return removed
 
 
-async def _mark_families(tx: Transaction, pids: Sequence[str]) -> int:
-    marked = 0
+async def _mark_families(tx: Transaction, pids: Sequence[str]) -> None:
     for pid in pids:
         family = await tx.fetch_all(_FAMILY, (pid,))
         if not all(_has_ended(row) for row in family):
@@ -102,11 +128,10 @@ async def _mark_families(tx: Transaction, pids: Sequence[str]) -> int:
             before = ProcessState(row["state"])
             if before is ProcessState.TERMINATED:
                 lifecycle.check(before, ProcessState.ZOMBIE)
-                marked += await tx.execute(
+                await tx.execute(
                     "UPDATE process SET state = ? WHERE pid = ? AND state = ?",
                     (ProcessState.ZOMBIE, row["pid"], before),
                 )
-    return marked
 
 
 def _has_ended(row: Row) -> bool:

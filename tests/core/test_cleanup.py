@@ -16,6 +16,7 @@ from mission_system.core.events import retention as event_retention
 from mission_system.core.events.event import Event
 from mission_system.core.identity import LOCAL, Caller
 from mission_system.core.node import Node
+from mission_system.core.storage.sqlite.database import SqliteDatabase
 from mission_system.core.tower import retention
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, ProcessControlBlock, ProcessState
@@ -345,3 +346,88 @@ async def test_work_goes_on_while_much_is_removed(start_node) -> None:
     await cleaning
     assert replies == [ProcessState.WAITING] * 5
     assert await count(node, "interrupt") == 5
+
+
+# reads
+
+
+async def plans(node: Node) -> dict[str, str]:
+    """How the database goes about each read of a round over processes."""
+    reads: dict[str, tuple[str, tuple[object, ...]]] = {
+        "old": (retention._IN_ORDER, ("terminated", 0, "", 2000)),
+        "crowded": (retention._CROWDED, (1000, 1020, 2)),
+        "surplus": (retention._SURPLUS.format("?, ?"), (1, 2, "terminated", 2, "", 2000)),
+    }
+    postgres = not isinstance(node.database, SqliteDatabase)
+    found = {}
+    for name, (sql, params) in reads.items():
+        explain = "EXPLAIN" if postgres else "EXPLAIN QUERY PLAN"
+        rows = await node.database.fetch_all(f"{explain} {sql}", params)
+        found[name] = "\n".join(str(row[0 if postgres else 3]) for row in rows)
+    return found
+
+
+async def test_no_read_of_a_round_walks_the_whole_table(start_node) -> None:
+    node = await start_node(work)
+    await many(node, sessions=300, of_each=20)
+    await node.database.write(lambda tx: tx.execute("ANALYZE process"))
+    for name, plan in (await plans(node)).items():
+        assert "Seq Scan" not in plan, f"{name}: {plan}"
+        assert "SCAN process" not in plan, f"{name}: {plan}"
+        assert "TEMP B-TREE FOR GROUP BY" not in plan, f"{name}: {plan}"
+
+
+async def many(node: Node, sessions: int, of_each: int) -> None:
+    """So many ended processes in so many sessions, copies of one."""
+    process = await send(node, "hello")
+
+    async def unit(tx) -> None:
+        row = await tx.fetch_one("SELECT * FROM process")
+        columns = set(row.keys()) - {"pid", "session_id"}
+        names = ", ".join(columns)
+        for session in range(1000, 1000 + sessions):
+            await tx.execute(
+                "INSERT INTO session (id, public_id, user_id, message_count, created_at,"
+                " last_activity) VALUES (?, ?, ?, 0, 0, 0)",
+                (session, f"s{session}", ANN.user_id),
+            )
+            await tx.execute_many(
+                f"INSERT INTO process (pid, session_id, {names})"
+                f" SELECT ?, ?, {names} FROM process WHERE pid = ?",
+                [(f"{session:06d}-{each:04d}", session, process.pid) for each in range(of_each)],
+            )
+
+    await node.database.write(unit)
+
+
+async def test_rounds_go_through_a_table_part_by_part(start_node, monkeypatch) -> None:
+    monkeypatch.setattr(retention, "CANDIDATES", 3)
+    monkeypatch.setattr(retention, "SESSIONS", 2)
+    node = await start_node(work)
+    await many(node, sessions=5, of_each=4)
+    removed = await node.cleanup.clean_up(LOCAL, keep=1)
+    assert removed.processes == 5 * 3
+    left = await node.database.fetch_all("SELECT pid FROM process ORDER BY pid")
+    assert [row["pid"] for row in left][:5] == [
+        f"{session:06d}-0003" for session in range(1000, 1005)
+    ]
+    assert (await node.cleanup.clean_up(LOCAL, days=0)).processes == 6
+
+
+async def test_what_cannot_go_yet_is_in_the_way_of_nothing(start_node, monkeypatch) -> None:
+    monkeypatch.setattr(retention, "CANDIDATES", 2)
+    node = await start_node(work)
+    for _ in range(3):
+        await send(node, "ask")
+    parents = [await send(node, "spawn ask") for _ in range(3)]
+    for parent in parents:  # ended, with children that have not
+        await node.database.write(
+            lambda tx, pid=parent.pid: tx.execute(
+                "UPDATE process SET state = 'terminated', completed_at = created_at WHERE pid = ?",
+                (pid,),
+            )
+        )
+    young = await send(node, "hello", parents[0].session_id)
+    assert (await node.cleanup.clean_up(LOCAL, days=0)).processes == 1
+    with pytest.raises(NotFound):
+        await node.tower.get(ANN, young.pid)
