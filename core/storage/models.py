@@ -17,6 +17,8 @@ from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.models import Model
 
+from .fields import RowId
+
 
 class Stream(Model):
     """The counter of an append-only log, one for each session and node."""
@@ -34,7 +36,7 @@ class Session(Model):
     """A conversation. Shares its id with its stream. Clients see public_id."""
 
     # Always given. Not said to be, for then SQLite would keep an index beside the table's own.
-    id = fields.BigIntField(primary_key=True)
+    id = RowId(primary_key=True)
     public_id = fields.CharField(max_length=255)
     user_id = fields.CharField(max_length=255)
     title = fields.CharField(max_length=500, null=True)
@@ -283,7 +285,7 @@ class Alarm(Model):
 class Usage(Model):
     """What the processes of a session have used on one day, UTC. Outlives them."""
 
-    id = fields.BigIntField(primary_key=True)
+    id = RowId(primary_key=True)
     user_id = fields.CharField(max_length=255)
     session_id = fields.BigIntField()
     day = fields.IntField()  # since the epoch
@@ -303,7 +305,7 @@ class Usage(Model):
 class ModelUsage(Model):
     """What one model has replied to in a session on one day, UTC. Outlives the processes."""
 
-    id = fields.BigIntField(primary_key=True)
+    id = RowId(primary_key=True)
     user_id = fields.CharField(max_length=255)
     session_id = fields.BigIntField()
     day = fields.IntField()  # since the epoch
@@ -353,7 +355,7 @@ class SystemModelUsage(Model):
 class Event(Model):
     """One entry of a stream. The key keeps a replayed run from telling twice."""
 
-    id = fields.BigIntField(primary_key=True)
+    id = RowId(primary_key=True)
     stream: fields.ForeignKeyRelation[Stream] = fields.ForeignKeyField(
         "core.Stream", related_name=False
     )

@@ -4,6 +4,8 @@ from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 
+from ..fields import RowId
+
 PARTIAL_INDEXES = [
     "CREATE UNIQUE INDEX uid_stream_name ON stream (name) WHERE name IS NOT NULL",
     "CREATE UNIQUE INDEX uid_event_told ON event (pid, key, type) WHERE key IS NOT NULL",
@@ -90,9 +92,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    fields.BigIntField(
-                        generated=True, primary_key=True, unique=True, db_index=True
-                    ),
+                    RowId(generated=True, primary_key=True, unique=True, db_index=True),
                 ),
                 ("public_id", fields.CharField(max_length=255)),
                 ("user_id", fields.CharField(max_length=255)),
@@ -491,9 +491,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    fields.BigIntField(
-                        generated=True, primary_key=True, unique=True, db_index=True
-                    ),
+                    RowId(generated=True, primary_key=True, unique=True, db_index=True),
                 ),
                 ("user_id", fields.CharField(max_length=255)),
                 ("session_id", fields.BigIntField()),
@@ -520,9 +518,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    fields.BigIntField(
-                        generated=True, primary_key=True, unique=True, db_index=True
-                    ),
+                    RowId(generated=True, primary_key=True, unique=True, db_index=True),
                 ),
                 ("user_id", fields.CharField(max_length=255)),
                 ("session_id", fields.BigIntField()),
@@ -568,9 +564,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    fields.BigIntField(
-                        generated=True, primary_key=True, unique=True, db_index=True
-                    ),
+                    RowId(generated=True, primary_key=True, unique=True, db_index=True),
                 ),
                 (
                     "stream",
