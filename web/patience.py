@@ -1,4 +1,4 @@
-"""Connections as uvicorn serves them, where it is too patient, too loud or too talkative."""
+"""Connections as uvicorn serves them, where it is too patient, too loud or writes too often."""
 
 from __future__ import annotations
 
