@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import h11
 
 
@@ -13,16 +15,17 @@ class OneWrite(h11.Connection):
     may take its time.
     """
 
-    _head: bytes = b""
+    _head: Sequence[bytes] = ()
 
-    def send(self, event: h11.Event) -> bytes | None:
-        output = super().send(event)
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
+        """What `send` makes one piece of, as h11 says it."""
+        parts = super().send_with_data_passthrough(event)
         if isinstance(event, h11.Response) and _has_length(event):
-            self._head = output or b""
-            return b""
-        if self._head and output is not None:
-            output, self._head = self._head + output, b""
-        return output
+            self._head = parts or ()
+            return []
+        if self._head and parts is not None:
+            parts, self._head = [*self._head, *parts], ()
+        return parts
 
 
 def _has_length(response: h11.Response) -> bool:

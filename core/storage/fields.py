@@ -12,5 +12,5 @@ class RowId(BigIntField):
     write there, at every row.
     """
 
-    class _db_sqlite:  # noqa: N801 (the name that Tortoise looks for)
+    class _db_sqlite(BigIntField._db_sqlite):  # noqa: N801 (the name that Tortoise looks for)
         GENERATED_SQL = "INTEGER PRIMARY KEY NOT NULL"
