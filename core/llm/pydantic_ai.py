@@ -49,7 +49,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 class PydanticAIProvider:
     """One vendor. `make` gives its model by name; `default` is the name where none is asked for;
-    `shut` closes the connections that its models share."""
+    `shut` closes the connections that its models share. Its client does not try again by itself:
+    said here, with each request, that would cost a copy of the client each time."""
 
     def __init__(
         self,
@@ -229,9 +230,7 @@ def _object(arguments: str) -> str:
 
 def _settings(request: LLMRequest) -> ModelSettings:
     given = request.parameters
-    settings = ModelSettings(
-        max_tokens=request.max_output_tokens, timeout=request.timeout, max_retries=0
-    )
+    settings = ModelSettings(max_tokens=request.max_output_tokens, timeout=request.timeout)
     if "temperature" in given:
         settings["temperature"] = given["temperature"]
     if "top_p" in given:
