@@ -168,3 +168,11 @@ async def collect(chunks: AsyncIterator[LLMChunk]) -> LLMReply:
     return LLMReply(
         "".join(texts), last.usage or LLMUsage(), last.tool_calls, last.model, last.finish
     )
+
+
+def without_fence(text: str) -> str:
+    """JSON as it is: some models put it into a block of Markdown, whatever they are told."""
+    text = text.strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text.removeprefix("```").removeprefix("json").removesuffix("```").strip()
+    return text

@@ -23,6 +23,7 @@ from ..llm.provider import (
     LLMToolCall,
     LLMUsage,
     closing,
+    without_fence,
 )
 from ..retry import Retry
 from ..storage.persistence import Transaction
@@ -102,7 +103,7 @@ class LLM:
         for _ in range(attempts):
             reply = await self.ask(messages, output_schema=adapter.json_schema(), streamed=False)
             try:
-                value: T = adapter.validate_json(_without_fence(reply.text))
+                value: T = adapter.validate_json(without_fence(reply.text))
             except ValidationError as error:
                 problem = f"That is not as asked for: {error}\nReply again, with JSON only."
                 messages += [LLMMessage("assistant", reply.text), LLMMessage("user", problem)]
@@ -257,14 +258,6 @@ def _bounded(reply: LLMReply, request: LLMRequest) -> LLMReply:
         for call in reply.tool_calls[:MOST_CALLS]
     )
     return LLMReply(storable(reply.text)[:longest], tool_calls=calls, finish=reply.finish)
-
-
-def _without_fence(text: str) -> str:
-    """Some models put JSON into a block of Markdown, whatever they are told."""
-    text = text.strip()
-    if text.startswith("```") and text.endswith("```"):
-        text = text.removeprefix("```").removeprefix("json").removesuffix("```")
-    return text
 
 
 def _longest(request: LLMRequest) -> int:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ....core.capabilities import Reply
-from ....core.errors import InvalidInput, ToolFailed
-from ....core.llm.provider import LLMMessage, LLMReply, LLMTool, LLMToolCall
+from ....core.errors import InvalidInput, LLMError, ToolFailed
+from ....core.llm.provider import LLMMessage, LLMReply, LLMTool, LLMToolCall, without_fence
 from ....core.tower.interrupts import Declined, InterruptExpired
 from .window import cut, fitting, room_of
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ....core.tower.mission import Mission
 
 ROLE = "assistant"
+MOST_MISSES = 3  # answers that are no JSON, where JSON is asked for
+NO_JSON = "That is no JSON. Reply again, with JSON only."
 MOST_CALLS = 16  # of tools that one reply may ask for
 LAST = "This is your last reply: answer with what you know by now, without tools."
 SCHEMA = "output_schema"
@@ -35,7 +37,7 @@ async def work(mission: Mission) -> Reply:
         last = LLMMessage("system", f"{system.content} {LAST}")
         history = await mission.history(limit=200)
         turn = [LLMMessage("user", mission.message)]
-        asked = 0
+        asked = misses = 0
         while True:
             asked += 1
             # Anew each time: a breaker may have opened since, or an administrator shut a tool off.
@@ -46,9 +48,16 @@ async def work(mission: Mission) -> Reply:
             told = system if asked < mission.quota.max_llm_calls else last
             prompt = fitting(told, history, turn, room)
             reply = await mission.llm(ROLE).ask(prompt, tools=tools, output_schema=schema)
-            if not reply.tool_calls:
-                return Reply(reply.text, _data(reply.text, schema))
-            turn += await _use(mission, reply, room, harmless)
+            if reply.tool_calls:
+                turn += await _use(mission, reply, room, harmless)
+            elif schema is None:
+                return Reply(reply.text)
+            elif (answer := _as_data(reply.text)) is not None:
+                return answer
+            elif (misses := misses + 1) == MOST_MISSES:
+                raise LLMError("invalid", f"none of {misses} answers of the model is JSON")
+            else:
+                turn += [LLMMessage("assistant", reply.text), LLMMessage("user", NO_JSON)]
 
 
 async def _use(
@@ -103,12 +112,11 @@ def _schema(mission: Mission) -> Mapping[str, Any] | None:
     return schema
 
 
-def _data(text: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The answer as data, where it was asked for and is an object."""
-    if schema is None:
-        return {}
+def _as_data(text: str) -> Reply | None:
+    """An answer in JSON as the reply that it is; None where it is something else."""
+    text = without_fence(text)
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {"value": value}
+        return None
+    return Reply(text, value if isinstance(value, dict) else {"value": value})

@@ -268,6 +268,22 @@ async def test_answer_fits_the_schema_that_was_asked_for(node, model: Vendor) ->
     assert "json_schema" in json.dumps(model.requests[0]["response_format"])
 
 
+async def test_answer_that_is_no_json_is_sent_back(node, model: Vendor) -> None:
+    model.script = [Answer("Bonn, I think."), Answer('```json\n{"city": "Bonn"}\n```')]
+    process = await send(await node(), context={"output_schema": SCHEMA})
+    assert json.loads(process.reply or "") == {"city": "Bonn"}
+    assert [message["role"] for message in told(model)] == ["system", "user", "assistant", "user"]
+    assert "JSON only" in told(model)[-1]["content"]
+
+
+async def test_answers_that_never_are_json_end_the_request(node, model: Vendor) -> None:
+    model.script = [Answer("Bonn, I think.")]
+    process = await send(await node(), context={"output_schema": SCHEMA})
+    assert process.reason == "llm_error"
+    assert process.error == "none of 3 answers of the model is JSON"
+    assert len(model.requests) == 3
+
+
 async def test_schema_that_is_none_is_the_callers_mistake(node, model: Vendor) -> None:
     process = await send(await node(), context={"output_schema": "city"})
     assert process.reason == "invalid_input"
