@@ -17,7 +17,15 @@ from databases import ChosenDatabases
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, async_playwright
 
 from mission_system import Mission, OrchestratorSpec, ToolFailed, ToolSpec, hookimpl, tool
+from mission_system.api.governance import (
+    Case,
+    IndicatorSpec,
+    LayerStatus,
+    Measurement,
+    MemoryLayerSpec,
+)
 from mission_system.core.clock import SECOND, now
+from mission_system.core.errors import Unavailable
 from mission_system.core.runtime import MissionRuntime
 from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Transaction
@@ -170,9 +178,9 @@ class Told:
 
 
 @asynccontextmanager
-async def site(folder: Path, post: Post) -> AsyncIterator[Site]:
+async def site(folder: Path, post: Post, *plugins: ModuleType) -> AsyncIterator[Site]:
     settings = Settings(data=folder, port=0, shutdown_seconds=0, breaker_cooldown_seconds=3600)
-    async with serving(settings, [post.plugin()]) as running:
+    async with serving(settings, [post.plugin(), *plugins]) as running:
         yield Site(running.url)
 
 
@@ -311,10 +319,53 @@ async def test_changes_during_a_load_are_seen_by_one_more(
         assert loads == 2
 
 
-async def test_markup_in_names_is_shown_as_text(
-    tmp_path: Path, post: Post, browser: Browser
-) -> None:
-    async with site(tmp_path, post) as server:
+def evil() -> ModuleType:
+    """Says markup wherever the dashboard takes text from a plugin."""
+
+    async def fails() -> LayerStatus:
+        raise Unavailable(f"{XSS} layer is down")
+
+    async def works() -> LayerStatus:
+        return LayerStatus(message=f"{XSS} layer is well")
+
+    async def measure(_: object) -> Measurement:
+        return Measurement(2, 1, (Case(f"{XSS} case"),))
+
+    async def cannot(_: object) -> Measurement:
+        raise Unavailable(f"{XSS} not measured")
+
+    def indicator(name: str, measure: Callable[[object], Any]) -> IndicatorSpec:
+        return IndicatorSpec(
+            name=name,
+            title=f"{XSS} title of {name}",
+            definition=f"{XSS} definition",
+            threshold=1.0,
+            measure=measure,
+        )
+
+    @hookimpl
+    def register_memory_layers() -> Sequence[MemoryLayerSpec]:
+        return [
+            MemoryLayerSpec(layer="L3", backend=f"{XSS} backend", check=fails),
+            MemoryLayerSpec(layer="L5", backend="graph", check=works),
+        ]
+
+    @hookimpl
+    def register_alignment_indicators() -> Sequence[IndicatorSpec]:
+        return [indicator("one", measure), indicator("two", cannot)]
+
+    module = ModuleType("evil")
+    module.__dict__.update(
+        register_memory_layers=register_memory_layers,
+        register_alignment_indicators=register_alignment_indicators,
+    )
+    return module
+
+
+async def test_markup_is_shown_as_text(tmp_path: Path, post: Post, browser: Browser) -> None:
+    async with site(tmp_path, post, evil()) as server:
+        assert await server.post(1) == "error, offered: True"  # its error is markup
+        await server.execute(QUARANTINE, reason=f"{XSS} reason")
 
         async def unit(tx: Transaction) -> None:
             for _ in range(5):
@@ -324,8 +375,14 @@ async def test_markup_in_names_is_shown_as_text(
         await post.runtime.persistence.write(unit)
         async with opened(browser, server.dashboard) as page:
             await page.wait_for_selector("#live.live")
-            assert XSS in await page.inner_text(".card h3 >> nth=0")
+            assert XSS in await page.inner_text("[aria-labelledby=tools]")
             assert XSS in await page.inner_text("[aria-labelledby=slow]")
+            shown = await page.inner_text("main")
+            for text in (
+                *("reason", "backend", "layer is down", "layer is well", "definition", "case"),
+                *("title of one", "title of two", "not measured"),
+            ):
+                assert f"{XSS} {text}" in shown, text
             assert await page.locator("main img, main script").count() == 0
             assert await page.title() == "Governance Dashboard"
 
