@@ -306,6 +306,7 @@ def test_5_programs_get_the_dashboard_as_json(api: Api) -> None:
         assert answer.headers["content-type"] == "application/json"
         body = answer.json()
         assert set(body) == {"tools", "agents", "memory_layers", "config"}
+        assert set(body["config"]) == {"llm_provider", "database_backend", "log_level"}
     for each in body["tools"]:
         assert set(each) == {
             *("tool_name", "status", "success_rate", "avg_latency_ms", "circuit_state"),

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -117,15 +118,18 @@ def test_6_a_silent_client_is_pinged_and_then_dropped(brisk: Served) -> None:
         assert silent.closed() == 1001
 
 
-@pytest.mark.parametrize("life", ["pong", "ping", '{"type": "ping"}', "anything"])
-def test_6_whoever_says_anything_stays(brisk: Served, life: str) -> None:
-    with listening(brisk) as lively:
+def test_6_whoever_says_anything_stays(brisk: Served) -> None:
+    lives = ("pong", "ping", '{"type": "ping"}', "anything")
+    with ExitStack() as stack:
+        clients = {life: stack.enter_context(listening(brisk)) for life in lives}
         begun = time.monotonic()
         while time.monotonic() < begun + 2.5:  # more than twice what silence may last
-            while lively.frame() != "ping":
-                pass
-            lively.connection.send(life)
-        lively.ping()
+            for life, lively in clients.items():
+                while lively.frame() != "ping":
+                    pass
+                lively.connection.send(life)
+        for lively in clients.values():
+            lively.ping()
 
 
 def test_6_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(
@@ -149,7 +153,7 @@ def test_6_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(
         api = Api(server, http, "ann")
         session = api.send("hi")["session_id"]
         message = api.messages(session)[0]["message_id"]
-        edits = 400
+        edits = 250
         for n in range(edits):
             api.call("PATCH", f"{B}/messages/{message}", {"content": "🙂" * 9_990 + str(n)})
             quick.chat(session, "chat.message.edited")
