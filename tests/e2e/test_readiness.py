@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+from tiny_model import write_tiny_model
 
 from mission_system import Mission, OrchestratorSpec, hookimpl
 from mission_system.core.settings import Settings
 from mission_system.web.serve import serving
+
+xllamacpp: Any = importlib.import_module("xllamacpp")  # has no types
 
 SECONDS = 60.0
 
@@ -82,6 +86,38 @@ async def test_readiness_follows_a_llama_server(tmp_path: Path, llama: Llama) ->
         llama.status = "loading model"
         body = await until(server.url, 200, lambda body: body["status"] == "degraded")
         assert "loading model" in body["components"]["models"]["message"]
+
+
+def llama_cpp(model: Path, port: int) -> Any:
+    """A real llama server; it stops when it is let go of."""
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.n_ctx = 512
+    params.n_parallel = 1
+    params.port = port
+    params.verbosity = 1
+    return xllamacpp.Server(params)
+
+
+async def test_readiness_follows_a_real_llama_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "tiny.gguf"
+    write_tiny_model(model)
+    llama = await asyncio.to_thread(llama_cpp, model, 0)
+    monkeypatch.setenv("LLAMASERVER_HOST", llama.listening_address)
+    port = int(llama.listening_address.rpartition(":")[2].rstrip("/"))
+    settings = Settings(
+        data=tmp_path / "data", port=0, shutdown_seconds=0, llm_provider="llamaserver"
+    )
+    async with serving(settings) as server:
+        await until(server.url, 200, lambda body: body["status"] == "healthy")
+        del llama
+        body = await until(server.url, 503)
+        assert body["components"]["models"]["message"] == "the llama server does not answer"
+        llama = await asyncio.to_thread(llama_cpp, model, port)
+        await until(server.url, 200, lambda body: body["status"] == "healthy")
+        del llama
 
 
 class Held:
