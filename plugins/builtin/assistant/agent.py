@@ -38,16 +38,25 @@ async def work(mission: Mission) -> Reply:
         history = await mission.history(limit=200)
         turn = [LLMMessage("user", mission.message)]
         asked = misses = 0
+        share = 1  # the room that the quota leaves is divided by it
         while True:
             asked += 1
             # Anew each time: a breaker may have opened since, or an administrator shut a tool off.
             offered = await mission.tools.offered()
             tools = [LLMTool(spec.name, spec.description, spec.parameters) for spec in offered]
             harmless = {spec.name for spec in offered if spec.risk == "read_only"}
-            room = room_of(mission.quota, tools)
+            room = room_of(mission.quota, tools) // share
             told = system if asked < mission.quota.max_llm_calls else last
             prompt = fitting(told, history, turn, room)
-            reply = await mission.llm(ROLE).ask(prompt, tools=tools, output_schema=schema)
+            try:
+                reply = await mission.llm(ROLE).ask(prompt, tools=tools, output_schema=schema)
+            except LLMError as error:
+                # A token may be a letter; and a small model has less room than the quota.
+                less = fitting(told, history, turn, room // 2)
+                if error.kind != "context_too_long" or less == prompt:
+                    raise
+                share *= 2
+                continue
             if reply.tool_calls:
                 turn += await _use(mission, reply, room, harmless)
             elif schema is None:

@@ -156,6 +156,34 @@ async def test_old_messages_give_way_to_the_quota(node, model: Vendor) -> None:
     assert sent[1]["content"] != "0" * 500
 
 
+async def test_conversation_that_is_too_long_for_the_model_is_shortened(
+    node, model: Vendor
+) -> None:
+    here = await node(quota={"max_input_tokens": 1000})
+    session = None
+    for number in range(4):
+        session = (await send(here, str(number) * 700, session_id=session)).session_id
+    too_long = OPENAI_ERRORS["context_too_long"]
+    model.script = [too_long, too_long, Answer("At last.")]
+    before = len(model.requests)
+    process = await send(here, "4" * 300, session_id=session)
+    assert (process.reply or "").strip() == "At last."
+    assert process.usage.llm_calls == 3
+    sent = [told(model, number) for number in range(before, before + 3)]
+    sizes = [sum(len(message["content"]) for message in messages) for messages in sent]
+    assert sizes[0] <= 4000
+    assert sizes[1] <= 2000 < sizes[0]
+    assert sizes[2] <= 1000 < sizes[1]
+    assert [messages[-1]["content"] for messages in sent] == ["4" * 300] * 3
+
+
+async def test_message_that_is_too_long_for_the_model_ends_the_request(node, model: Vendor) -> None:
+    model.script = [OPENAI_ERRORS["context_too_long"]]
+    process = await send(await node())
+    assert process.error == "openai cannot read so long a conversation (status 400)"
+    assert len(model.requests) == 1
+
+
 async def test_tools_are_called_and_their_results_told_until_there_is_an_answer(
     node, model: Vendor
 ) -> None:
