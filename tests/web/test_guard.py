@@ -24,6 +24,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
 from mission_system.core.settings import Settings
+from mission_system.web import guard
 from mission_system.web.failures import Incidents, http_error
 from mission_system.web.guard import Guard
 
@@ -238,12 +239,20 @@ async def test_a_body_up_to_the_limit_is_read(target: Target) -> None:
     assert (answer.status, answer.body) == (200, b'{"size":2048}')
 
 
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With clients that go on waiting for the end of what they have said they would send."""
+    monkeypatch.setattr(guard, "DRAIN_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("little_patience")
 async def test_a_declared_body_above_the_limit_is_refused_unread(target: Target) -> None:
     answer = await target.send(target.host, f"Content-Length: {10**15}")
     assert answer.status == 413
     assert "2048 bytes" in answer.detail
 
 
+@pytest.mark.usefixtures("little_patience")
 async def test_a_chunked_body_above_the_limit_is_refused(target: Target) -> None:
     chunk = b"400\r\n" + b"x" * 0x400 + b"\r\n"
     answer = await target.send(target.host, "Transfer-Encoding: chunked", body=[chunk] * 3)
