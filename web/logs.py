@@ -60,3 +60,5 @@ def configure_logs(settings: Settings, level: str | None = None) -> None:
     root.setLevel((level or settings.log_level).upper())
     # What uvicorn says of itself is our `server.*` lines told twice.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for vendor in ("anthropic", "openai"):  # which write whole conversations at `debug`
+        logging.getLogger(vendor).setLevel(logging.INFO)

@@ -62,7 +62,7 @@ class Breaker:
         """
         now = self._clock()
         if (wait := self._limited_until - now) > 0:
-            text = f"{self._name} limits the rate of calls"
+            text = f"{self._name} limits the rate of calls; try again in {wait:.0f} seconds"
             raise LLMError("rate_limited", text, wait, self._name)
         if self._failed < self._most:
             return

@@ -154,7 +154,8 @@ class PydanticAIProvider:
         )
         after = getattr(error, "retry_after", None)
         shown = f" (status {status})" if isinstance(status, int) else ""
-        return LLMError(kind, f"{self.name} {says}{shown}", after, self.name)
+        wait = f"; try again in {after:.0f} seconds" if after else ""
+        return LLMError(kind, f"{self.name} {says}{shown}{wait}", after, self.name)
 
 
 def _meaning(error: Exception) -> tuple[LLMErrorKind, str]:

@@ -16,6 +16,8 @@ with structlog.contextvars.bound_contextvars(http_request_id="r1"):
     logging.getLogger("library").warning("said %s", "this")
     logging.getLogger("uvicorn.error").info("Started server process")
     structlog.get_logger("mission_system.x").debug("not worth it")
+    logging.getLogger("anthropic._base_client").debug("a whole conversation")
+    logging.getLogger("openai._base_client").debug("a whole conversation")
     password = "hunter" + str(2)
     try:
         1 / 0
@@ -55,6 +57,10 @@ def test_the_console_form_can_be_asked_for() -> None:
     text = run('log_format="console"')
     assert "something.happened" in text
     assert "{" not in text.splitlines()[0]
+
+
+def test_vendors_of_models_write_no_conversation_at_any_level() -> None:
+    assert "conversation" not in run('log_level="debug"')
 
 
 def test_the_level_is_a_setting() -> None:

@@ -107,6 +107,7 @@ def test_a_provider_that_limits_its_rate_is_left_alone_as_long_as_it_says(
     clock.now += 2
     error = refusal(breaker)
     assert (error.kind, error.retry_after) == ("rate_limited", 5)
+    assert "try again in 5 seconds" in error.message
     clock.now += 5
     breaker.check()
 

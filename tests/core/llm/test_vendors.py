@@ -193,6 +193,7 @@ async def test_failure_is_told_by_its_kind(case: Case, kind: str, streamed: bool
     assert caught.value.kind == kind
     assert caught.value.provider == case.name
     assert caught.value.retry_after == (7 if kind == "rate_limited" else None)
+    assert ("try again in 7 seconds" in caught.value.message) == (kind == "rate_limited")
     assert "s3cret" not in caught.value.message
     assert len(case.vendor.requests) == 1  # nobody but the mission tries again
 
