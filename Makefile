@@ -53,6 +53,7 @@ bench: $(VENV)/.installed-test ## Measure what things cost; BENCH="rounds second
 	$(BIN)/python bench/tower.py $(BENCH)
 	$(BIN)/python bench/graphql.py $(BENCH)
 	$(BIN)/python bench/rest.py $(BENCH)
+	$(BIN)/python bench/probes.py $(BENCH)
 
 vendor-graphiql: $(VENV)/.installed-test ## Fetch GraphiQL's files again (needs npm)
 	$(BIN)/python scripts/vendor_graphiql.py

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,10 @@ from mission_system.core.tower.process import Envelope, ProcessControlBlock
 from mission_system.web.rest import dashboard
 
 ANN = Caller("ann")
+WINDOW = (
+    "INSERT INTO tool_window (span, start, tool, calls, successes, failures, duration, longest,"
+    " last_at) VALUES (?, ?, 'look', 1, 1, 0, 1, 1, 1)"
+)
 
 
 @tool
@@ -150,11 +157,9 @@ async def test_many_rows_are_estimated(node: Node, monkeypatch: pytest.MonkeyPat
     ids = [id for id in range(1000, 3000) if id % 4 == 0]
 
     async def unit(tx: Transaction) -> None:
-        sql = (
-            "INSERT INTO tool_window (id, span, start, tool, calls, successes, failures, duration,"
-            " longest, last_at) VALUES (?, ?, ?, 'look', 1, 1, 0, 1, 1, 1)"
-        )
-        await tx.execute_many(sql, [(id, MINUTE if id % 8 else HOUR, id * HOUR) for id in ids])
+        rows = [(MINUTE if id % 8 else HOUR, id * HOUR, id) for id in ids]
+        sql = WINDOW.replace("last_at)", "last_at, id)").replace("1)", "1, ?)")
+        await tx.execute_many(sql, rows)
 
     await node.database.write(unit)
     layer = (await layers(node))["L7"]
@@ -253,3 +258,39 @@ async def test_a_layer_that_fails_or_hangs_holds_up_no_other(
             assert (found["L5"].state, found["L5"].message) == ("failed", message)
             assert len(found) == 7
     assert "Memory Layer Status" in dashboard.page(await dashboard.look(node, LOCAL))
+
+
+@pytest.mark.sqlite
+async def test_an_estimate_reads_a_part_of_the_table(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("COUNTED", 2), ("SLICES", 3), ("WIDTH", 50)):
+        monkeypatch.setattr(subject, name, value)
+    many = 20_000
+
+    async def unit(tx: Transaction) -> None:
+        rows = [(MINUTE, n * MINUTE) for n in range(many)]
+        await tx.execute_many(WINDOW, rows)
+
+    await node.database.write(unit)
+    read: list[tuple[str, Any]] = []
+    real = node.database.fetch_one
+
+    async def fetch_one(sql: str, params: Any = ()) -> Any:
+        read.append((sql, params))
+        return await real(sql, params)
+
+    monkeypatch.setattr(node.database, "fetch_one", fetch_one)
+    assert (await layers(node))["L7"].rows == many
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with closing(sqlite3.connect(tmp_path / "data" / "mission.sqlite3")) as connection:
+        connection.set_progress_handler(step, 1)
+        for sql, params in read:
+            connection.execute(sql, params).fetchall()
+    assert 0 < steps < many  # of SQLite's machine, which takes some for each row
