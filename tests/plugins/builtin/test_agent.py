@@ -312,6 +312,15 @@ async def test_answers_that_never_are_json_end_the_request(node, model: Vendor) 
     assert len(model.requests) == 3
 
 
+async def test_reply_that_is_cut_before_it_says_anything_is_no_answer(node, model: Vendor) -> None:
+    model.script = [Answer("", finish="length"), Answer("Half an", finish="length")]
+    here = await node(quota={"max_output_tokens": 77})
+    process = await send(here)
+    assert (process.outcome, process.reason) == (Outcome.FAILED, "llm_error")
+    assert "used up its 77 tokens before it answered" in (process.error or "")
+    assert ((await send(here)).reply or "").strip() == "Half an"
+
+
 async def test_schema_that_is_none_is_the_callers_mistake(node, model: Vendor) -> None:
     process = await send(await node(), context={"output_schema": "city"})
     assert process.reason == "invalid_input"
