@@ -40,7 +40,8 @@ class AppState(State):
     tool_health_service: ToolHealthService
 
     def __init__(self, settings: Settings, plugins: PluginHost, node: Node) -> None:
-        super().__init__()
+        # Kept where attributes are looked for first: every request reads some.
+        super().__init__(self.__dict__)
         self.settings = settings
         self.plugins = plugins
         self.node = node

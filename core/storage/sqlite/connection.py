@@ -7,6 +7,10 @@ from pathlib import Path
 
 from .pragmas import PRAGMAS, open_database
 
+# None is as SQLite takes it. Unless that is said, Python looks for a way to adapt each one that is
+# bound, until an exception tells it that there is none: a tenth of the time of most statements.
+sqlite3.register_adapter(type(None), lambda none: none)
+
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open the file in autocommit mode, rows by name or position.
