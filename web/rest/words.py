@@ -10,20 +10,16 @@ import orjson
 
 Schema = dict[str, Any]
 _BOUNDS = (
-    ("minLength", "at least {} characters"),
-    ("maxLength", "at most {} characters"),
-    ("minimum", "at least {}"),
-    ("maximum", "at most {}"),
-    ("minItems", "at least {} items"),
-    ("maxItems", "at most {} items"),
-    ("pattern", "matches {}"),
-    ("format", "{}"),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " items"),
+    ("minimum", "maximum", ""),
 )
 
 
 def in_words(schema: Schema) -> str:
-    """What a value may be: `array of <a>Session</a>`, `integer, at least 1, default 50`."""
-    more = [escape(text.format(schema[key])) for key, text in _BOUNDS if key in schema]
+    """What a value may be: `array of <a>Session</a>`, `integer, 1 to 200, default 50`."""
+    more = [text for bounds in _BOUNDS if (text := _bounds(schema, *bounds))]
+    more += [escape(f"as {schema[key]}") for key in ("pattern", "format") if key in schema]
     if "default" in schema and schema["default"] is not None:
         more.append(f"default {_json(schema['default'])}")
     return ", ".join([_kind(schema), *more])
@@ -44,6 +40,15 @@ def table(rows: Iterable[Sequence[str]]) -> str:
     """Of rows of HTML."""
     cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def _bounds(schema: Schema, low: str, high: str, unit: str) -> str:
+    least, most = schema.get(low), schema.get(high)
+    if least is not None and most is not None:
+        return f"{least} to {most}{unit}"
+    if most is not None:
+        return f"at most {most}{unit}"
+    return "" if least is None else f"{least}{unit} or more"
 
 
 def _kind(schema: Schema) -> str:

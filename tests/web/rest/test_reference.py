@@ -125,5 +125,5 @@ async def test_the_page_names_models_and_shows_their_fields(api: Api, document: 
     for link in page.split('href="#')[1:]:
         assert link.split('"')[0] in document["components"]["schemas"]
     assert 'array of <a href="#SessionResponse">SessionResponse</a>' in page
-    assert "integer, at least 1, at most 200, default 50" in page
-    assert "string, at least 1 characters, at most 255 characters" in page
+    assert "integer, 1 to 200, default 50" in page
+    assert "string, 1 to 255 characters" in page
