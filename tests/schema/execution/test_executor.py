@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from graphql import (
+    DocumentNode,
     ExecutionResult,
     Executor,
     get_variable_values,
     parse,
+    print_ast,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,28 +48,28 @@ def made_up() -> Iterator[None]:
 
 
 async def finished(executor: Executor[Any]) -> ExecutionResult:
-    result: Any = executor.execute_operation()
-    if optimized_is_awaitable(result):
-        result = await result
-    while executor.background_futures:  # what goes on behind an error
-        await asyncio.wait(list(executor.background_futures))
+    async with asyncio.timeout(20):
+        result: Any = executor.execute_operation()
+        if optimized_is_awaitable(result):
+            result = await result
+        while executor.background_futures:  # what goes on behind an error
+            await asyncio.wait(list(executor.background_futures))
     assert isinstance(result, ExecutionResult)
     return result
 
 
-async def by_graphql_core(document: Any, variables: dict[str, Any], event: Any) -> ExecutionResult:
+def by_graphql_core(document: DocumentNode, variables: dict[str, Any], event: Any) -> Executor[Any]:
     executor = StrawberryGraphQLCoreExecutionContext.build(
         SCHEMA, document, event, None, variables, is_awaitable=IS_AWAITABLE
     )
     assert not isinstance(executor, list), executor
-    return await finished(executor)
+    return executor
 
 
-async def by_plan(planned: Operation, variables: dict[str, Any], event: Any) -> ExecutionResult:
+def by_plan(planned: Operation, variables: dict[str, Any]) -> PlanExecutor:
     values = get_variable_values(SCHEMA, planned.node.variable_definitions or (), variables)
     assert not isinstance(values, list), values
-    executor = PlanExecutor(SCHEMA, PLANNER, planned, values, None, event)
-    return await finished(executor)
+    return PlanExecutor(SCHEMA, PLANNER, planned, values, None)
 
 
 def told(result: ExecutionResult) -> str:
@@ -84,21 +86,30 @@ async def compare(kind: str, seed: int, random: Random, faults: float) -> None:
     }[kind]
     assert root is not None
     author = Author(SCHEMA, random)
-    text = author.operation(kind, root)
-    document = parse(text)
+    document = parse(author.operation(kind, root))
     [planned] = operations(document)
+    [selected, *_] = planned.node.selection_set.selections
     for turn in range(2):  # the second time the plans are there
-        results = []
-        for execute, what in ((by_graphql_core, document), (by_plan, planned)):
+        variables = author.variables()
+        executor = by_plan(planned, variables)
+        if kind != "subscription":
             Current.world = World(SCHEMA, seed + turn, faults)
-            event = None
-            if kind == "subscription":
-                [selected] = planned.node.selection_set.selections
-                field = root.fields[selected.name.value]  # type: ignore[attr-defined]
-                event = Current.world.event(field)
-            async with asyncio.timeout(20):
-                results.append(told(await execute(what, author.variables, event)))  # type: ignore[operator]
-        assert results[1] == results[0], (text, author.variables)
+            expected = await finished(by_graphql_core(document, variables, None))
+            found = await finished(executor)
+            assert told(found) == told(expected), (print_ast(document), variables)
+            continue
+        field = root.fields[selected.name.value]  # type: ignore[attr-defined]
+        for number in range(3):  # one executor serves all events
+            world = Current.world = World(SCHEMA, 10 * seed + 3 * turn + number, faults)
+            expected = await finished(by_graphql_core(document, variables, world.event(field)))
+            running = executor.for_event(world.event(field))
+            found = await finished(running)
+            assert told(found) == told(expected), (print_ast(document), variables)
+            if running.plain and not found.errors and not planned.conditional:
+                # Then others who follow are given the same, whatever their variables are.
+                Current.world = World(SCHEMA, seed - 1, faults)
+                other = by_plan(planned, author.variables()).for_event(world.event(field))
+                assert told(await finished(other)) == told(expected), print_ast(document)
 
 
 @pytest.mark.parametrize("kind", ["query", "mutation", "subscription"])

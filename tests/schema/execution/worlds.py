@@ -1,7 +1,7 @@
 """Made-up operations on a whole schema, and made-up values that answer them, faults included.
 
 Everything is decided by numbers drawn from a seed, the values by the place where they are asked
-for, so that two executors that do the same see the same.
+for and the arguments with which, so that two executors that do the same see the same.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 
 import strawberry
 from graphql import (
+    GraphQLBoolean,
     GraphQLEnumType,
     GraphQLField,
     GraphQLInputType,
+    GraphQLInt,
     GraphQLList,
     GraphQLNamedType,
     GraphQLNonNull,
@@ -30,6 +32,7 @@ from graphql import (
     is_input_object_type,
     is_leaf_type,
     is_object_type,
+    is_required_argument,
 )
 from strawberry.types.base import StrawberryObjectDefinition, has_object_definition
 from strawberry.types.field import StrawberryField
@@ -80,10 +83,13 @@ class World:
         self._seed = seed
         self._faults = faults
 
-    def resolve(self, _source: object, info: GraphQLResolveInfo[Any], **_: object) -> Any:
-        """What a field with a resolver of its own gives."""
+    def resolve(self, _source: object, info: GraphQLResolveInfo[Any], **given: object) -> Any:
+        """What a field with a resolver of its own gives. What it was given, it may change."""
         place = ".".join(map(str, info.path.as_list()))
-        random = Random(f"{self._seed} {place}")
+        random = Random(f"{self._seed} {place} {given!r}")
+        for value in given.values():
+            if isinstance(value, dict | list):
+                value.clear()
         if random.random() < 0.4:
             return Later(lambda: self.value(info.return_type, random, 0), random.randrange(3))
         return self.value(info.return_type, random, 0)
@@ -170,19 +176,28 @@ def _leaf(type_: GraphQLNamedType, random: Random) -> Any:
 
 
 class Author:
-    """Writes operations. `variables` are the values of those that the last one declares."""
+    """Writes one operation, and values of the variables that it declares."""
 
     def __init__(self, schema: GraphQLSchema, random: Random) -> None:
         self._schema = schema
         self._random = random
         self._fragments: list[str] = []
         self._declared: list[str] = []
-        self.variables: dict[str, Any] = {}
+        self._conditional = random.random() < 0.4  # such a document is planned each time
+        self._variables: dict[str, tuple[GraphQLInputType, bool]] = {}
 
     def operation(self, kind: str, root: GraphQLObjectType) -> str:
         selection = self._selection(root, 0, single=kind == "subscription")
         declared = f"({', '.join(self._declared)})" if self._declared else ""
         return "\n".join([f"{kind} Made{declared} {selection}", *self._fragments])
+
+    def variables(self) -> dict[str, Any]:
+        """Other values each time. Those that may be left out sometimes are."""
+        return {
+            name: self._input(type_, 0)
+            for name, (type_, optional) in self._variables.items()
+            if not optional or self._random.random() < 0.7
+        }
 
     def _selection(self, parent: Any, depth: int, *, single: bool = False) -> str:
         random = self._random
@@ -202,7 +217,7 @@ class Author:
             return "__typename"
         name = random.choice(list(fields))
         field = fields[name]
-        alias = random.choice(("", "", "", "x: ", "y: "))
+        alias = f"{name}{random.randrange(10**6)}: " if random.random() < 0.4 else ""
         inner = _bare(field.type)
         below = self._selection(inner, depth + 1) if is_composite_type(inner) else ""
         condition = "" if single else self._condition()
@@ -227,29 +242,36 @@ class Author:
         random = self._random
         if random.random() > 0.15:
             return ""
-        value = random.choice(("true", "false", ""))
-        if not value:
-            value = self._variable("Boolean!", random.random() < 0.5)
+        value = random.choice(("true", "false"))
+        if self._conditional:
+            value = self._variable(GraphQLNonNull(GraphQLBoolean))
         return f" @{random.choice(('skip', 'include'))}(if: {value})"
 
-    def _variable(self, type_: str, value: Any) -> str:
-        name = f"v{len(self._declared)}"
-        self._declared.append(f"${name}: {type_}")
-        self.variables[name] = value
+    def _variable(self, type_: GraphQLInputType) -> str:
+        """A new variable for a place of this type."""
+        name, optional, default = f"v{len(self._declared)}", True, ""
+        if self._random.random() < 0.4:
+            default = f" = {self._literal(self._input(type_, 0), type_, constant=True)}"
+            if isinstance(type_, GraphQLNonNull) and self._random.random() < 0.5:
+                type_ = type_.of_type  # so that it may be null, which the place refuses
+        else:
+            optional = not isinstance(type_, GraphQLNonNull)
+        self._declared.append(f"${name}: {type_}{default}")
+        self._variables[name] = type_, optional
         return f"${name}"
 
     def _arguments(self, field: GraphQLField) -> str:
         random = self._random
         given = []
         for name, argument in field.args.items():
-            needed = isinstance(argument.type, GraphQLNonNull)
-            if not needed and random.random() < 0.5:
+            if not is_required_argument(argument) and random.random() < 0.5:
                 continue
-            value = self._input(argument.type, 0)
             if random.random() < 0.4:
-                given.append(f"{name}: {self._variable(str(argument.type), value)}")
+                given.append(f"{name}: {self._variable(argument.type)}")
             else:
-                given.append(f"{name}: {_literal(value, argument.type)}")
+                given.append(
+                    f"{name}: {self._literal(self._input(argument.type, 0), argument.type)}"
+                )
         return f"({', '.join(given)})" if given else ""
 
     def _input(self, type_: GraphQLInputType, depth: int) -> Any:
@@ -278,35 +300,42 @@ class Author:
             "JSON": lambda: {"a": 1},
         }.get(inner.name, lambda: random.choice(WORDS))()
 
+    def _literal(self, value: Any, type_: Any, *, constant: bool = False) -> str:
+        """A value as it is written in a document, with variables in it unless it is constant."""
+
+        def inside(value: Any, type_: Any) -> str:
+            if not constant and self._random.random() < 0.2:
+                return self._variable(type_)
+            return self._literal(value, type_, constant=constant)
+
+        if isinstance(type_, GraphQLNonNull):
+            type_ = type_.of_type
+        if value is None:
+            return "null"
+        if isinstance(type_, GraphQLList):
+            return "[" + ", ".join(inside(item, type_.of_type) for item in value) + "]"
+        if is_input_object_type(type_):
+            pairs = (f"{name}: {inside(v, type_.fields[name].type)}" for name, v in value.items())
+            return "{" + ", ".join(pairs) + "}"
+        if is_enum_type(type_):
+            return str(value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, dict):
+            return (
+                "{"
+                + ", ".join(f"{name}: {inside(v, GraphQLInt)}" for name, v in value.items())
+                + "}"
+            )
+        if isinstance(value, str):
+            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return str(value)
+
 
 def _bare(type_: Any) -> Any:
     while isinstance(type_, GraphQLNonNull | GraphQLList):
         type_ = type_.of_type
     return type_
-
-
-def _literal(value: Any, type_: Any) -> str:
-    """A value as it is written in a document."""
-    if isinstance(type_, GraphQLNonNull):
-        type_ = type_.of_type
-    if value is None:
-        return "null"
-    if isinstance(type_, GraphQLList):
-        return "[" + ", ".join(_literal(item, type_.of_type) for item in value) + "]"
-    if is_input_object_type(type_):
-        pairs = (
-            f"{name}: {_literal(item, type_.fields[name].type)}" for name, item in value.items()
-        )
-        return "{" + ", ".join(pairs) + "}"
-    if is_enum_type(type_):
-        return str(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "{a: 1}"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)
 
 
 def answered_by(schema: GraphQLSchema, world: Callable[[], World]) -> Iterator[None]:
