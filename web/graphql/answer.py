@@ -34,7 +34,7 @@ def written(result: SharedResult) -> orjson.Fragment:
     if encoded is None:
         encoded = orjson.dumps(body_of(result))
         if len(encoded) <= LARGEST:
-            result.encoded = encoded
+            result.encoded = bytes(memoryview(encoded))  # orjson's own holds 4 KiB at least
     return orjson.Fragment(encoded)
 
 

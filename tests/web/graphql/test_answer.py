@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import orjson
 import pytest
@@ -53,3 +54,15 @@ def test_only_what_is_small_is_kept_as_it_is_written() -> None:
         assert orjson.loads(orjson.dumps(written(result))) == {"data": result.data}
     assert small.encoded == b'{"data":{"a":"x"}}'
     assert large.encoded is None
+
+
+def test_what_is_kept_takes_no_more_than_it_holds() -> None:
+    """The encoder's own text has a block of memory to itself, as large as a page."""
+    results = [SharedResult({"a": number}, None) for number in range(100)]
+    written(SharedResult({}, None))
+    tracemalloc.start()
+    for result in results:
+        written(result)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept / len(results) < 200
