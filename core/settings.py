@@ -207,6 +207,12 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=1 << 20, ge=1024, description="Largest request body, in bytes."
     )
+    max_response_bytes: int = Field(
+        default=32 << 20,
+        ge=1024,
+        description="Largest result of a GraphQL operation, or of one event of a subscription, in"
+        " bytes of JSON.",
+    )
     operation_timeout_seconds: float = Field(
         default=330,
         gt=0,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from ...schema.errors import INTERNAL, TIMEOUT
+from ...schema.errors import INTERNAL, TIMEOUT, TOO_LARGE
 from ...schema.execution.results import LARGEST, SharedResult
 from .media import Media
 
@@ -28,29 +28,40 @@ def body_of(result: ExecutionResult) -> dict[str, Any]:
     return body
 
 
-def written(result: SharedResult) -> orjson.Fragment:
-    """A result that many are sent, put into JSON for the first of them."""
-    encoded = result.encoded
+def written(result: ExecutionResult, most: int) -> orjson.Fragment:
+    """A result in JSON, or an error in its place when that is larger than `most` bytes. One that
+    many are sent is put into JSON for the first of them."""
+    encoded = result.encoded if isinstance(result, SharedResult) else None
     if encoded is None:
         encoded = orjson.dumps(body_of(result))
-        if len(encoded) <= LARGEST:
+        if isinstance(result, SharedResult) and len(encoded) <= LARGEST:
             result.encoded = bytes(memoryview(encoded))  # orjson's own holds 4 KiB at least
+    if len(encoded) > most:
+        encoded = orjson.dumps({"data": None, "errors": [_oversize(len(encoded), most).formatted]})
     return orjson.Fragment(encoded)
 
 
-def answered(result: ExecutionResult, media: Media) -> Response:
-    """The answer to an operation, executed or not."""
+def _oversize(found: int, most: int) -> GraphQLError:
+    return GraphQLError(
+        f"The response has {found} bytes; the most is {most}. Ask for less at once; what the"
+        " operation was to change is changed.",
+        extensions={"code": TOO_LARGE},
+    )
+
+
+def answered(result: ExecutionResult, media: Media, most: int) -> Response:
+    """The answer to an operation, executed or not, of `most` bytes or fewer."""
     if not _not_executed(result):
-        return _json(body_of(result), media, 200)
+        return _json(written(result, most), media, 200)
     codes = [(error.extensions or {}).get("code") for error in result.errors or ()]
     failed = next((_STATUS[code] for code in codes if code in _STATUS), 400)
     # Clients of plain JSON read the body only when the status says that all is well.
     return _json(body_of(result), media, 200 if media is Media.JSON else failed)
 
 
-def answered_together(results: list[ExecutionResult], media: Media) -> Response:
-    """The answers to a batch, in its order."""
-    return _json([body_of(result) for result in results], media, 200)
+def answered_together(results: list[ExecutionResult], media: Media, most: int) -> Response:
+    """The answers to a batch, in its order, each of `most` bytes or fewer."""
+    return _json([written(result, most) for result in results], media, 200)
 
 
 def refused(

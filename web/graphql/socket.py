@@ -21,7 +21,6 @@ from ...core.errors import MissionError, QuotaExceeded
 from ...core.identity import Caller
 from ...schema.context import Context
 from ...schema.errors import presented
-from ...schema.execution.results import SharedResult
 from ..auth import USER_HEADER, bearer, secret_of, user_name, user_named
 from .answer import written
 
@@ -70,6 +69,7 @@ class SocketContext(Context):
         self.connection_params: Mapping[str, object] = {}
         """The payload of the protocol's handshake; Strawberry puts it here."""
         self.secret: str | None = None
+        self.most_bytes = state.settings.max_response_bytes
         self._socket = socket
         self._auth = state.auth
 
@@ -92,6 +92,11 @@ class SocketContext(Context):
 
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """Closes the socket for a message that the protocol does not know, and for nothing else."""
+
+    @property
+    def most_bytes(self) -> int:
+        assert isinstance(self.context, SocketContext)
+        return self.context.most_bytes
 
     async def handle_message(self, message: Message) -> None:
         if fault := _fault(dict(message)):
@@ -120,15 +125,13 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     ) -> None:
         began = False
         async for result in result_source:
-            if isinstance(result, SharedResult):
-                await operation.send_operation_message(
-                    {"id": operation.id, "type": "next", "payload": cast(Any, written(result))}
-                )
-            elif isinstance(result, PreExecutionError) and not began:
+            if isinstance(result, PreExecutionError) and not began:
                 await self._handle_pre_execution_error(operation, result)
                 return
-            else:
-                await operation.send_next(result)
+            payload: Any = written(result, self.most_bytes)
+            await operation.send_operation_message(
+                {"id": operation.id, "type": "next", "payload": payload}
+            )
             began = True
 
     async def run_operation(self, operation: Operation[Context, None]) -> None:

@@ -39,12 +39,11 @@ from ...plugins.host import PluginHost
 from ...schema.build import build_schema
 from ...schema.context import Context
 from ...schema.errors import presented
-from ...schema.execution.results import SharedResult
 from ..auth import FORBIDDEN, TokenLost, secret_of
 from ..failures import STATUS_OF
 from ..stall import STALLED_SECONDS, DropStalled
 from ..state import state_of
-from .answer import answered, answered_together, body_of, refused, written
+from .answer import answered, answered_together, refused, written
 from .media import Media, accepted
 from .operation import Operation, Refused, read_operation
 from .socket import SocketAdapter, SocketContext, SocketHandler
@@ -98,6 +97,7 @@ class GraphQLView(GraphQL[Context, None]):
             allowed_origins=settings.allowed_origins,
         )
         self._batch = settings.max_batch
+        self._most = settings.max_response_bytes
         self._serve = DropStalled(self._connection, stalled_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,7 +145,7 @@ class GraphQLView(GraphQL[Context, None]):
                 return await self._together(request, operation, context, media)
             if media.streams:
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
-            return answered(await self._run(request, operation, context), media)
+            return answered(await self._run(request, operation, context), media, self._most)
         except Refused as refusal:
             return refused(refusal.error, media, refusal.status, refusal.headers)
         except MissionError as error:
@@ -166,7 +166,7 @@ class GraphQLView(GraphQL[Context, None]):
                 results.append(await self._run(request, operation, context))
             except Refused as refusal:
                 results.append(PreExecutionError(data=None, errors=[refusal.error]))
-        return answered_together(results, media)
+        return answered_together(results, media, self._most)
 
     async def _run(
         self, request: Request, operation: Operation, context: Context
@@ -208,9 +208,7 @@ class GraphQLView(GraphQL[Context, None]):
             async with aclosing(results):
                 async for result in results:
                     assert isinstance(result, ExecutionResult)  # incremental delivery is off
-                    body: Any = (
-                        written(result) if isinstance(result, SharedResult) else body_of(result)
-                    )
+                    body: Any = written(result, self._most)
                     yield transport.encode_next(body, self.encode_json_string)
             yield transport.encode_complete()
 

@@ -15,6 +15,8 @@ from mission_system.schema.execution.results import LARGEST, SharedResult
 from mission_system.web.graphql.answer import answered, refused, written
 from mission_system.web.graphql.media import Media
 
+MOST = 1 << 20
+
 
 def error(code: str, *path: str) -> GraphQLError:
     return GraphQLError("no", path=list(path) or None, extensions={"code": code})
@@ -36,7 +38,7 @@ def error(code: str, *path: str) -> GraphQLError:
 def test_the_status_fits_what_happened(
     result: ExecutionResult, status: int, keys: list[str]
 ) -> None:
-    strict, lenient = answered(result, Media.RESPONSE), answered(result, Media.JSON)
+    strict, lenient = [answered(result, media, MOST) for media in (Media.RESPONSE, Media.JSON)]
     assert (strict.status_code, lenient.status_code) == (status, 200)
     assert list(json.loads(bytes(strict.body))) == list(json.loads(bytes(lenient.body))) == keys
 
@@ -51,7 +53,7 @@ def test_a_refusal_is_json_whatever_was_asked_for() -> None:
 def test_only_what_is_small_is_kept_as_it_is_written() -> None:
     small, large = SharedResult({"a": "x"}, None), SharedResult({"a": "x" * LARGEST}, None)
     for result in (small, large):
-        assert orjson.loads(orjson.dumps(written(result))) == {"data": result.data}
+        assert orjson.loads(orjson.dumps(written(result, MOST))) == {"data": result.data}
     assert small.encoded == b'{"data":{"a":"x"}}'
     assert large.encoded is None
 
@@ -59,10 +61,10 @@ def test_only_what_is_small_is_kept_as_it_is_written() -> None:
 def test_what_is_kept_takes_no_more_than_it_holds() -> None:
     """The encoder's own text has a block of memory to itself, as large as a page."""
     results = [SharedResult({"a": number}, None) for number in range(100)]
-    written(SharedResult({}, None))
+    written(SharedResult({}, None), MOST)
     tracemalloc.start()
     for result in results:
-        written(result)
+        written(result, MOST)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept / len(results) < 200
