@@ -37,7 +37,7 @@ from .codec import (
     is_cancelled,
 )
 from .interrupts import IN_DOUBT, Question
-from .journal import Journal, Record, mark_input_changed, store_record
+from .journal import Charge, Journal, Record, mark_input_changed, store_record
 from .ledger import Ledger, Owner, Write
 from .process import DIVERGED, InterruptKind, ProcessControlBlock
 from .questions import Questions
@@ -55,16 +55,6 @@ class Done:
     """What a step's call gave."""
 
     value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What one reply of a model has taken, whole or not. `model` is empty where nobody bills."""
-
-    model: str
-    tokens_in: int
-    tokens_out: int
-    cost: int
 
 
 Call = Callable[[str, int], Awaitable[Done]]
@@ -281,19 +271,12 @@ class Run:
         finally:  # also of what is cut off
             seconds = time.monotonic() - began
             record.duration = int(seconds * SECOND)
-            self._count(record, bill)
+            record.take(bill)
+            self.meter.usage.tokens_in += record.tokens_in
+            self.meter.usage.tokens_out += record.tokens_out
+            self.meter.usage.cost += record.cost
         self.runtime.timings.steps[record.kind].observe(seconds)
         return value
-
-    def _count(self, record: Record, bill: Sequence[Charge]) -> None:
-        for each in bill:
-            record.tokens_in += each.tokens_in
-            record.tokens_out += each.tokens_out
-            record.cost += each.cost
-            record.model = each.model or record.model
-        self.meter.usage.tokens_in += record.tokens_in
-        self.meter.usage.tokens_out += record.tokens_out
-        self.meter.usage.cost += record.cost
 
     def replay(self, branch: Branch, record: Record, adapter: TypeAdapter[Any]) -> Any:
         """What a step that is over gave, or raised."""

@@ -21,6 +21,16 @@ LARGE = 64 * 1024  # characters; above it an output lies in its own table
 StepStatus = Literal["started", "completed", "failed"]
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one reply of a model has taken, whole or not. `model` is empty where nobody bills."""
+
+    model: str
+    tokens_in: int
+    tokens_out: int
+    cost: int
+
+
 @dataclass(slots=True)
 class Record:
     """One step as it is stored. `duration` is in microseconds; `output` and `error` are JSON."""
@@ -40,6 +50,14 @@ class Record:
     model: str | None = None
     cost: int = 0
     input_changed: bool = False
+
+    def take(self, bill: Sequence[Charge]) -> None:
+        """Count what its attempts have taken; its model is that of the last one."""
+        for each in bill:
+            self.tokens_in += each.tokens_in
+            self.tokens_out += each.tokens_out
+            self.cost += each.cost
+            self.model = each.model or self.model
 
 
 class Journal:

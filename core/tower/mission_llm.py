@@ -28,8 +28,8 @@ from ..llm.provider import (
 from ..retry import Retry
 from ..storage.persistence import Transaction
 from .codec import adapter_of
-from .effects import Charge, Done, Run
-from .journal import Record
+from .effects import Done, Run
+from .journal import Charge, Record
 from .ledger import Write
 from .model_usage import add_model_usage
 from .usage import tokens_today
