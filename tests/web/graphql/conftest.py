@@ -43,14 +43,19 @@ class Gate:
         return Reply("through the gate")
 
     def plugin(self) -> ModuleType:
+        """Brings this, and a capability that asks."""
         module = ModuleType("gate_plugin")
 
         @hookimpl
         def register_orchestrators() -> Sequence[OrchestratorSpec]:
-            return [OrchestratorSpec("gate", self.answer)]
+            return [OrchestratorSpec("gate", self.answer), OrchestratorSpec("asks", asks)]
 
         module.__dict__["register_orchestrators"] = register_orchestrators
         return module
+
+
+async def asks(mission: Mission) -> str:
+    return f"chose {await mission.clarify('which?', options=['one', 'two'])}"
 
 
 @dataclass(frozen=True)

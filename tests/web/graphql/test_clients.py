@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from javascript import begun, installed
 
-from mission_system import Mission, OrchestratorSpec, hookimpl
-from mission_system.core.settings import Settings
-from mission_system.web.app import create_app
-
-from .conftest import Server, started
+from .conftest import Server
 
 FOLDER = Path(__file__).with_name("clients")
 RUN_SECONDS = 60
 
 Node = Callable[[str, Server], Coroutine[Any, Any, list[dict[str, Any]]]]
-
-
-async def asks(mission: Mission) -> str:
-    return f"chose {await mission.clarify('which?', options=['one', 'two'])}"
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    plugin = ModuleType("asks_plugin")
-
-    @hookimpl
-    def register_orchestrators() -> Sequence[OrchestratorSpec]:
-        return [OrchestratorSpec("asks", asks)]
-
-    plugin.__dict__["register_orchestrators"] = register_orchestrators
-    settings = Settings(data=tmp_path, shutdown_seconds=0)
-    async with started(create_app(settings, [plugin])) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

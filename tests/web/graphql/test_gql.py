@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,11 +10,7 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
 
-from mission_system import Mission, OrchestratorSpec, hookimpl
-from mission_system.core.settings import Settings
-from mission_system.web.app import create_app
-
-from .conftest import Server, started
+from .conftest import Server
 
 SEND = """
 mutation Send($input: SendMessageInput!) {
@@ -40,24 +33,6 @@ subscription Events($id: ID!, $after: String) {
   sessionEvents(sessionId: $id, after: $after) { type seq cursor }
 }
 """
-
-
-async def asks(mission: Mission) -> str:
-    return f"chose {await mission.clarify('which?', options=['one', 'two'])}"
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> Any:
-    plugin = ModuleType("asks_plugin")
-
-    @hookimpl
-    def register_orchestrators() -> Sequence[OrchestratorSpec]:
-        return [OrchestratorSpec("asks", asks)]
-
-    plugin.__dict__["register_orchestrators"] = register_orchestrators
-    settings = Settings(data=tmp_path, shutdown_seconds=0)
-    async with started(create_app(settings, [plugin])) as server:
-        yield server
 
 
 async def take(session: Any, last: str, **variables: Any) -> list[dict[str, Any]]:
