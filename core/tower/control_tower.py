@@ -316,9 +316,8 @@ class ControlTower(Views):
     ) -> ProcessControlBlock:
         # Where units run at the same time, a session's must be stored in the order of its line.
         turn = self._turns.setdefault(job.lane, asyncio.Lock())
-        clears = on_busy == "cancel_previous"
         submit = self._transitions.submit
-        with self._dispatcher.submit(job, clears=clears) as at_once:
+        with self._dispatcher.submit(job, clears=on_busy == "cancel_previous") as at_once:
             async with turn:
                 start, ended = await self._persistence.write(
                     lambda tx: submit(tx, envelope, process, session, at_once, on_busy)
