@@ -20,6 +20,7 @@ from mission_system.core.memory import layers as subject
 from mission_system.core.memory.layers import FOREIGN, LayerStatus, MemoryLayer, MemoryLayerSpec
 from mission_system.core.node import Node
 from mission_system.core.storage.persistence import Transaction
+from mission_system.core.tools import calls
 from mission_system.core.tools.calls import HOUR, MINUTE
 from mission_system.core.tools.decorator import tool
 from mission_system.core.tower.mission import Mission
@@ -45,7 +46,8 @@ async def work(mission: Mission) -> str:
 
 
 @pytest.fixture
-async def node(start_node: Any) -> Node:
+async def node(start_node: Any, monkeypatch: pytest.MonkeyPatch) -> Node:
+    monkeypatch.setattr(calls, "ROUND_SECONDS", 3600.0)  # tests roll up themselves
     started: Node = await start_node(work, tools=[look])
     return started
 
