@@ -43,8 +43,8 @@ def written(result: ExecutionResult, most: int) -> orjson.Fragment:
 
 def _oversize(found: int, most: int) -> GraphQLError:
     return GraphQLError(
-        f"The response has {found} bytes; the most is {most}. Ask for less at once; what the"
-        " operation was to change is changed.",
+        f"The response has {found} bytes; the most is {most}. Ask for less at once; a"
+        " mutation has taken effect.",
         extensions={"code": TOO_LARGE},
     )
 

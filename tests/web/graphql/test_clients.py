@@ -16,7 +16,7 @@ from .conftest import Server
 FOLDER = Path(__file__).with_name("clients")
 RUN_SECONDS = 60
 
-Node = Callable[[str, Server], Coroutine[Any, Any, list[dict[str, Any]]]]
+Node = Callable[..., Coroutine[Any, Any, list[dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """Runs a script of `clients` against a server; what it prints, line by line."""
     folder = installed(FOLDER, tmp_path_factory.mktemp("clients"))
 
-    async def run(script: str, server: Server) -> list[dict[str, Any]]:
-        process = await begun(folder, script, server.url)
+    async def run(script: str, server: Server, *arguments: str) -> list[dict[str, Any]]:
+        process = await begun(folder, script, server.url, *arguments)
         try:
             async with asyncio.timeout(RUN_SECONDS):
                 out, errors = await process.communicate()
@@ -44,11 +44,12 @@ async def test_every_check_of_the_public_audit_passes(node: Node, server: Server
     assert [check for check in checks if check["status"] != "ok"] == []
 
 
-@pytest.mark.parametrize("client", ["ws", "sse", "apollo"])
+@pytest.mark.parametrize("client", ["ws", "sse", "apollo", "apollo multipart"])
 async def test_client_sends_follows_answers_and_resumes(
     node: Node, server: Server, client: str
 ) -> None:
-    [told] = await node(f"{client}.mjs", server)
+    script, *way = client.split()
+    [told] = await node(f"{script}.mjs", server, *way)
     assert (told["state"], told["reply"]) == ("TERMINATED", "chose two")
     assert told["seqs"] == list(range(1, len(told["seqs"]) + 1))
     assert told["types"][-1] == "process.completed"

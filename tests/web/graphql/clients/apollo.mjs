@@ -1,4 +1,5 @@
-// Apollo Client: queries and mutations over HTTP, subscriptions over a WebSocket.
+// Apollo Client: queries and mutations over HTTP; subscriptions over a WebSocket, or over HTTP as
+// well, in parts, when the second argument is "multipart".
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, gql } from '@apollo/client';
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
 import { OperationTypeNode } from 'graphql';
@@ -6,13 +7,13 @@ import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 import { run } from './flow.mjs';
 
-const uri = process.argv[2];
+const [, , uri, way] = process.argv;
 const socket = createClient({ url: uri.replace('http', 'ws'), webSocketImpl: WebSocket });
 const client = new ApolloClient({
   cache: new InMemoryCache(),
   defaultOptions: { query: { errorPolicy: 'all' }, mutate: { errorPolicy: 'all' } },
   link: ApolloLink.split(
-    ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
+    ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION && way !== 'multipart',
     new GraphQLWsLink(socket),
     new HttpLink({ uri }),
   ),
