@@ -18,7 +18,6 @@ from mission_system.core.storage.database import Database
 from mission_system.core.storage.persistence import Transaction
 
 from .conftest import SECONDS, Cli, Server
-from .test_fuzz import memory_of
 
 MANY = 200_000
 MARK = b"~"  # once in each message, and nowhere else
@@ -31,6 +30,13 @@ INSERT = """
     SELECT s.id, CASE i % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, CAST(? AS TEXT), i
     FROM session s, n WHERE s.public_id = CAST(? AS TEXT) ORDER BY i
 """
+
+
+def memory_of(server: Server) -> float:
+    """MiB that the process has for itself; pages of files do not count."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("RssAnon:")]
+    return int(line.split()[1]) / 1024
 
 
 async def filled(database: Database) -> str:
