@@ -261,6 +261,8 @@ class Runner:
             if root.unwound is None and cancelled and not self._torn_down():
                 raise MissionError("the orchestrator cancelled itself") from None
             if root.unwound is None:
+                if (first := _first(error)) is not None:
+                    raise first from error
                 raise
             if cancelled and task is not None:
                 task.uncancel()
@@ -281,6 +283,16 @@ class Runner:
             )
         data = plain("the reply's data", reply.data)
         return replace(reply, text=storable(reply.text), data=data)
+
+
+def _first(error: BaseException) -> BaseException | None:
+    """Of a task group's errors the first, as `mission.gather` raises it, if all are a mission's."""
+    if not isinstance(error, BaseExceptionGroup) or error.split(MissionError)[1] is not None:
+        return None
+    first: BaseException = error
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 def _declined(error: MissionError) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -32,6 +33,66 @@ async def test_question_in_a_task_group_suspends_and_resumes(start_node, send, a
         answer = f"to {process.pending.question}"
         process = await node.tower.resume_request(ann, process.pending.id, answer, wait=10)
     assert process.reply == "to left? to right?"
+
+
+async def stops(mission: Mission) -> None:
+    await mission.checkpoint("half")
+
+
+async def spends(mission: Mission) -> None:
+    while True:
+        await mission.llm().complete("x")
+
+
+async def breaks(_: Mission) -> None:
+    raise ValueError
+
+
+Part = Callable[[Mission], Awaitable[None]]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("part", "outcome", "reason", "reply"),
+    [
+        (
+            stops,
+            Outcome.COMPLETED,
+            None,
+            "Nothing more was done: the user stopped the work at: half",
+        ),
+        (spends, Outcome.FAILED, "max_llm_calls_exceeded", None),
+        (breaks, Outcome.FAILED, "error", None),
+    ],
+)
+async def test_error_out_of_a_task_group_counts_as_one_out_of_a_gather(
+    start_node,
+    send,
+    ann,
+    nested: bool,
+    part: Part,
+    outcome: Outcome,
+    reason: str | None,
+    reply: str | None,
+) -> None:
+    async def one(mission: Mission) -> None:
+        async with mission.branch("one"):
+            await part(mission)
+
+    async def inner(mission: Mission) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one(mission))
+
+    async def work(mission: Mission) -> str:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(inner(mission) if nested else one(mission))
+        return "done"
+
+    node = await start_node(work, quota={"max_llm_calls": 1})
+    process = await send(node)
+    if process.pending is not None:
+        process = await node.tower.resume_request(ann, process.pending.id, "stop", wait=10)
+    assert (process.outcome, process.reason, process.reply) == (outcome, reason, reply)
 
 
 async def test_suspension_collected_as_a_result_still_suspends(start_node, send, ann) -> None:
