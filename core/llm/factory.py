@@ -12,6 +12,7 @@ from ..settings import Settings
 from .breaker import Breaker, ProviderStatus
 from .guard import GuardedProvider
 from .mock import MockProvider
+from .origin import origin_of
 from .provider import ClosingProvider, LLMProvider
 from .roles import LLMTarget, providers_in_use, targets_of
 from .route import Route
@@ -117,10 +118,10 @@ class LLMFactory:
         except MissionError:
             raise
         except Exception as error:
-            # Its text is not shown: settings that do not validate are quoted with their secrets.
-            _log.error("llm.provider_not_made", provider=name, exc_info=True)
+            # Without its text: settings that do not validate are quoted with their secrets.
+            _log.error("llm.provider_not_made", provider=name, **origin_of(error))
             raise LLMError(
                 "unavailable",
                 f"LLM provider '{name}' of {self._owners[name]} could not be made "
-                f"({type(error).__name__}); the server's log says why",
+                f"({type(error).__name__}); the server's log says where",
             ) from error

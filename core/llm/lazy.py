@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 
 from ..errors import LLMError, MissionError
+from .origin import origin_of
 from .provider import ClosingProvider, LLMChunk, LLMProvider, LLMReply, LLMRequest, closing
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -69,12 +70,12 @@ class LazyProvider:
                 provider=self.name,
             ) from error
         except Exception as error:
-            # Its text is not shown: settings that do not validate are quoted with their secrets.
-            _log.error("llm.provider_not_made", provider=self.name, exc_info=True)
+            # Without its text: settings that do not validate are quoted with their secrets.
+            _log.error("llm.provider_not_made", provider=self.name, **origin_of(error))
             raise LLMError(
                 "unavailable",
                 f"LLM provider '{self.name}' could not be made ({type(error).__name__}); the"
-                " server's log says why",
+                " server's log says where",
                 provider=self.name,
             ) from error
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from mission_system.core.errors import LLMError
 from mission_system.core.llm.factory import LLMFactory
@@ -77,19 +79,24 @@ def test_a_clash_names_both_owners() -> None:
 
 async def test_a_provider_that_cannot_be_made_is_unavailable_and_tried_again() -> None:
     attempts: list[str] = []
+    secret = "s3cret"
 
     def make(given: Settings) -> LLMProvider:
         attempts.append("x")
         if len(attempts) == 1:
-            raise ImportError("secret-key is in here")
+            raise ImportError(secret)
         return make_canned(given)
 
     factory = LLMFactory(settings("canned"))
     factory.register("canned", make, owner="acme-llm 1.0")
-    with pytest.raises(LLMError, match=r"'canned' of acme-llm 1\.0 .*\(ImportError\)") as caught:
+    with (
+        capture_logs(processors=[structlog.processors.format_exc_info]) as log,
+        pytest.raises(LLMError, match=r"'canned' of acme-llm 1\.0 .*\(ImportError\)") as caught,
+    ):
         await factory("default").complete(ASKED)
     assert caught.value.kind == "unavailable"
-    assert "secret-key" not in caught.value.message
+    assert secret not in caught.value.message + str(log)
+    assert "test_factory.py" in log[0]["where"]
     assert (await factory("default").complete(ASKED)).text == "canned"
 
 

@@ -6,7 +6,9 @@ import asyncio
 import threading
 
 import pytest
+import structlog
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from mission_system.core.errors import LLMError
 from mission_system.core.llm.credentials import read_credentials
@@ -83,9 +85,13 @@ async def test_failed_load_is_told_without_its_text_and_tried_again() -> None:
     load = Loader(ValueError("s3cret"), ImportError("nothing there"))
     load.gate.set()
     lazy = LazyProvider("slow", "extra", load)
-    with pytest.raises(LLMError, match=r"'slow' could not be made \(ValueError\)") as caught:
+    with (
+        capture_logs(processors=[structlog.processors.format_exc_info]) as log,
+        pytest.raises(LLMError, match=r"'slow' could not be made \(ValueError\)") as caught,
+    ):
         await lazy.complete(ASKED)
-    assert "s3cret" not in caught.value.message
+    assert "s3cret" not in caught.value.message + str(log)
+    assert "test_lazy.py" in log[0]["where"]
     with pytest.raises(LLMError, match=r"pip install 'mission-system\[extra\]'"):
         await lazy.complete(ASKED)
     await lazy.close()
