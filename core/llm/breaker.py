@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class Breaker:
         """
         now = self._clock()
         if (wait := self._limited_until - now) > 0:
-            text = f"{self._name} limits the rate of calls; try again in {wait:.0f} seconds"
+            text = f"{self._name} limits the rate of calls; try again in {math.ceil(wait)} seconds"
             raise LLMError("rate_limited", text, wait, self._name)
         if self._failed < self._most:
             return

@@ -6,6 +6,7 @@ Importing this takes seconds; `lazy` does it in a thread, when a model is first 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import structlog
@@ -154,7 +155,7 @@ class PydanticAIProvider:
         )
         after = getattr(error, "retry_after", None)
         shown = f" (status {status})" if isinstance(status, int) else ""
-        wait = f"; try again in {after:.0f} seconds" if after else ""
+        wait = f"; try again in {math.ceil(after)} seconds" if after else ""
         return LLMError(kind, f"{self.name} {says}{shown}{wait}", after, self.name)
 
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import ceil
 from typing import Literal
 
 from ..clock import SECOND, Micros
@@ -97,7 +98,7 @@ class Breaker:
                 return "it is quarantined; an administrator can release it"
             case BreakerState.OPEN:
                 left = max(0, self.since + self.cooldown - at) / SECOND
-                return f"its circuit breaker is open ({self.reason}); try again in {left:.0f} s"
+                return f"its circuit breaker is open ({self.reason}); try again in {ceil(left)} s"
             case BreakerState.HALF_OPEN:
                 if self._trying is None:
                     return None

@@ -112,6 +112,11 @@ def test_a_provider_that_limits_its_rate_is_left_alone_as_long_as_it_says(
     breaker.check()
 
 
+def test_time_to_wait_is_told_in_whole_seconds_that_suffice(breaker: Breaker, clock: Clock) -> None:
+    call(breaker, LLMError("rate_limited", "slow down", 0.25))
+    assert "try again in 1 seconds" in refusal(breaker).message
+
+
 def test_other_failures_show_that_it_is_there(breaker: Breaker) -> None:
     failing(breaker, 2)
     call(breaker, LLMError("invalid", "no such model"))

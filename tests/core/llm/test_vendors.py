@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from math import ceil
 from typing import Any
 
 import pytest
@@ -206,7 +207,10 @@ async def test_time_to_try_again_may_be_a_date(case: Case, streamed: bool) -> No
     case.vendor.script = [limited]
     with pytest.raises(LLMError) as caught:
         await (read(case.provider, ASKED) if streamed else case.provider.complete(ASKED))
-    assert 3000 < (caught.value.retry_after or 0) <= 3600
+    wait = caught.value.retry_after
+    assert wait is not None
+    assert 3000 < wait <= 3600
+    assert f"try again in {ceil(wait)} seconds" in caught.value.message
 
 
 @pytest.mark.parametrize("kind", ["rate_limited", "unavailable"])

@@ -104,7 +104,9 @@ def test_an_open_breaker_refuses_until_it_has_cooled_down() -> None:
     assert refusal is not None
     assert "5 of its calls failed within 5 minutes" in refusal
     assert "try again in 1 s" in refusal
-    clock.now += SECOND
+    clock.now += SECOND - 1
+    assert "try again in 1 s" in (made.refusal("mail") or "")
+    clock.now += 1
     assert made.refusal("mail") is None
     assert states(changes) == [BreakerState.OPEN, BreakerState.HALF_OPEN]
 
