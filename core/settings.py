@@ -117,7 +117,10 @@ class Settings(BaseSettings):
         default={}, description="The same, by provider. JSON in the environment."
     )
     llm_timeout_seconds: float = Field(
-        default=120, gt=0, le=3600, description="Longest call of an LLM provider."
+        default=120,
+        gt=0,
+        le=3600,
+        description="Longest call of an LLM provider, and longest wait for one's turn.",
     )
     llm_breaker_failures: int = Field(
         default=5,

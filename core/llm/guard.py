@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -11,6 +10,7 @@ import structlog
 
 from ..errors import LLMError, MissionError
 from .breaker import Breaker
+from .origin import origin_of
 from .provider import BoundedProvider, LLMChunk, LLMProvider, LLMReply, LLMRequest, closing
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -19,8 +19,9 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class GuardedProvider:
     """Makes its provider when it is first called, and lets `concurrency` calls through at once.
 
-    A request's `timeout` bounds the whole call: waiting for its turn, and a stream to its end. What
-    the provider raises that is no error of ours is `unavailable`: the next one may be asked.
+    A request's `timeout` bounds the wait for its turn, and then the call, a stream to its end: were
+    it both together, a provider that is busy and well would seem to be late. What the provider
+    raises that is no error of ours is `unavailable`: the next one may be asked.
     """
 
     def __init__(
@@ -35,16 +36,15 @@ class GuardedProvider:
         """Once it is made."""
 
     async def complete(self, request: LLMRequest) -> LLMReply:
-        deadline = asyncio.get_running_loop().time() + request.timeout
-        async with self._turn(request, deadline) as provider, asyncio.timeout_at(deadline):
+        async with self._turn(request) as provider, asyncio.timeout(request.timeout):
             return await provider.complete(request)
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
-        deadline = asyncio.get_running_loop().time() + request.timeout
         async with (
-            self._turn(request, deadline) as provider,
+            self._turn(request) as provider,
             closing(provider.stream(request)) as chunks,
         ):
+            deadline = asyncio.get_running_loop().time() + request.timeout
             while True:
                 # Not around the yield: whoever reads must not be cancelled by our timeout.
                 async with asyncio.timeout_at(deadline):
@@ -54,10 +54,10 @@ class GuardedProvider:
                 yield chunk
 
     @asynccontextmanager
-    async def _turn(self, request: LLMRequest, deadline: float) -> AsyncIterator[LLMProvider]:
+    async def _turn(self, request: LLMRequest) -> AsyncIterator[LLMProvider]:
         self.breaker.check()
         provider = self._made()
-        await self._wait(deadline)
+        await self._wait(request.timeout)
         try:
             with self.breaker.calling():
                 try:
@@ -81,9 +81,9 @@ class GuardedProvider:
                 self._turns = asyncio.Semaphore(self._concurrency)
         return self.provider
 
-    async def _wait(self, deadline: float) -> None:
+    async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(seconds):
                 await self._turns.acquire()
         except TimeoutError:
             text = f"{self._concurrency} calls of {self.name} are under way already"
@@ -92,7 +92,6 @@ class GuardedProvider:
     def _unexpected(self, error: Exception) -> LLMError:
         """Its text may quote a key or the conversation: the log gets where it happened, no more."""
         kind = type(error).__name__
-        where = traceback.format_tb(error.__traceback__)
-        _log.error("llm.failed_unexpectedly", provider=self.name, error=kind, where="".join(where))
+        _log.error("llm.failed_unexpectedly", provider=self.name, **origin_of(error))
         text = f"{self.name} failed unexpectedly ({kind}); the server's log says where"
         return LLMError("unavailable", text, provider=self.name)

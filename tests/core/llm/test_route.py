@@ -20,6 +20,7 @@ from mission_system.core.llm.provider import (
     LLMRequest,
     LLMUsage,
     closing,
+    collect,
 )
 from mission_system.core.settings import Settings
 
@@ -217,6 +218,60 @@ async def test_waiting_for_a_turn_that_does_not_come_is_not_the_providers_failur
     one.gate.set()
     await holding
     assert (await made("x").complete(ASKED)).text == "one"
+
+
+class Later:
+    """A clock that a test puts forward; the loop's own otherwise."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ahead = 0.0
+        self._time = loop.time
+
+    def __call__(self) -> float:
+        return self._time() + self.ahead
+
+
+@pytest.fixture
+async def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    loop = asyncio.get_running_loop()
+    clock = Later(loop)
+    monkeypatch.setattr(loop, "time", clock)
+    return clock
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("seconds", [700, 1300])
+async def test_call_has_its_whole_time_from_its_turn_on(
+    later: Later, streamed: bool, seconds: float
+) -> None:
+    one = Scripted("one", words=1)
+    made = factory(one, llm_concurrency=1, llm_timeout_seconds=1000, llm_breaker_failures=1)
+    one.gate = first = asyncio.Event()
+    holding = asyncio.create_task(made("x").complete(ASKED))
+    while len(one.asked) < 1:
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(
+        collect(made("x").stream(ASKED)) if streamed else made("x").complete(ASKED)
+    )
+    for _ in range(20):
+        await asyncio.sleep(0)
+    one.gate = second = asyncio.Event()
+    later.ahead += 700
+    first.set()
+    await holding
+    while len(one.asked) < 2:
+        await asyncio.sleep(0)
+    later.ahead += seconds
+    for _ in range(20):
+        await asyncio.sleep(0)
+    second.set()
+    if seconds < 1000:  # as slow as others are, and no slower
+        assert (await waiting).text.endswith("one")
+        assert made.breakers()[0].failures == 0
+    else:
+        with pytest.raises(LLMError, match="no reply from one within 1000 seconds"):
+            await waiting
+        assert made.breakers()[0].failures == 1
 
 
 async def test_leaving_a_stream_gives_its_turn_back() -> None:
