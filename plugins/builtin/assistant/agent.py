@@ -6,6 +6,7 @@ after a crash is told what they gave, and goes on from there.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ....core.capabilities import Reply
 from ....core.errors import InvalidInput, LLMError, ToolFailed
 from ....core.llm.provider import LLMMessage, LLMReply, LLMTool, LLMToolCall, without_fence
 from ....core.tower.interrupts import Declined, InterruptExpired
-from .window import cut, fitting, room_of
+from .window import cut, fitting, room_of, size
 
 if TYPE_CHECKING:
     from ....core.tower.mission import Mission
@@ -38,24 +39,24 @@ async def work(mission: Mission) -> Reply:
         history = await mission.history(limit=200)
         turn = [LLMMessage("user", mission.message)]
         asked = misses = 0
-        share = 1  # the room that the quota leaves is divided by it
+        most = sys.maxsize  # characters that the model may have room for, as far as it has said
         while True:
             asked += 1
             # Anew each time: a breaker may have opened since, or an administrator shut a tool off.
             offered = await mission.tools.offered()
             tools = [LLMTool(spec.name, spec.description, spec.parameters) for spec in offered]
             harmless = {spec.name for spec in offered if spec.risk == "read_only"}
-            room = room_of(mission.quota, tools) // share
+            room = min(most, room_of(mission.quota, tools))
             told = system if asked < mission.quota.max_llm_calls else last
             prompt = fitting(told, history, turn, room)
             try:
                 reply = await mission.llm(ROLE).ask(prompt, tools=tools, output_schema=schema)
             except LLMError as error:
                 # A token may be a letter; and a small model has less room than the quota.
-                less = fitting(told, history, turn, room // 2)
+                most = min(room, sum(map(size, prompt))) // 2
+                less = fitting(told, history, turn, most)
                 if error.kind != "context_too_long" or less == prompt:
                     raise
-                share *= 2
                 continue
             if reply.tool_calls:
                 turn += await _use(mission, reply, room, harmless)

@@ -177,6 +177,25 @@ async def test_conversation_that_is_too_long_for_the_model_is_shortened(
     assert [messages[-1]["content"] for messages in sent] == ["4" * 300] * 3
 
 
+async def test_conversation_is_shortened_also_where_the_quota_has_room_for_many_of_it(
+    node, model: Vendor
+) -> None:
+    here = await node(quota={"max_input_tokens": 20_000})
+    session = None
+    for number in range(4):
+        session = (await send(here, str(number) * 700, session_id=session)).session_id
+    too_long = OPENAI_ERRORS["context_too_long"]
+    model.script = [too_long, too_long, Answer("At last.")]
+    before = len(model.requests)
+    process = await send(here, "4" * 300, session_id=session)
+    assert (process.reply or "").strip() == "At last."
+    sent = [told(model, number) for number in range(before, before + 3)]
+    sizes = [sum(len(message["content"]) for message in messages) for messages in sent]
+    assert sizes[1] <= sizes[0] / 2
+    assert sizes[2] <= sizes[1] / 2
+    assert [messages[-1]["content"] for messages in sent] == ["4" * 300] * 3
+
+
 async def test_message_that_is_too_long_for_the_model_ends_the_request(node, model: Vendor) -> None:
     model.script = [OPENAI_ERRORS["context_too_long"]]
     process = await send(await node())
