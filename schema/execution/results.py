@@ -1,4 +1,4 @@
-"""Results that many subscribers are given."""
+"""Results of which more is known than what is in them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 LARGEST = 16_384
 """Bytes of a result whose JSON is kept; to write a larger one anew costs less than its memory."""
+
+
+@dataclass
+class MutationResult(ExecutionResult):
+    """The result of a mutation: what it has done is done, whether or not this reaches anybody."""
 
 
 @dataclass

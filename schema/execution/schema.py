@@ -28,7 +28,7 @@ from ..subscribers import Subscribers
 from .executor import PlanExecutor, is_awaitable
 from .inputs import build_quickly
 from .plan import Planner
-from .results import Results, SharedResult, Sharing
+from .results import MutationResult, Results, SharedResult, Sharing
 
 T = TypeVar("T")
 
@@ -257,9 +257,12 @@ class MissionSchema(strawberry.Schema):
     async def _executed(self, executor: PlanExecutor, told: Told) -> ExecutionResult:
         try:
             result = executor.execute_operation()
-            return _shown(await self._in_time(result) if is_awaitable(result) else result, told)
+            shown = _shown(await self._in_time(result) if is_awaitable(result) else result, told)
         except Exception as error:
             return _failed(error, told)
+        if executor.planned.type is OperationType.MUTATION:
+            return MutationResult(shown.data, shown.errors, told)
+        return shown
 
     async def _in_time(self, result: Awaitable[T]) -> T:
         deadline = asyncio.timeout(self._timeout)

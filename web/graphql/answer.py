@@ -12,7 +12,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from ...schema.errors import INTERNAL, TIMEOUT, TOO_LARGE
-from ...schema.execution.results import LARGEST, SharedResult
+from ...schema.execution.results import LARGEST, MutationResult, SharedResult
 from .media import Media
 
 _STATUS = {INTERNAL: 500, TIMEOUT: 504}
@@ -28,7 +28,7 @@ def body_of(result: ExecutionResult) -> dict[str, Any]:
     return body
 
 
-def written(result: ExecutionResult, most: int) -> orjson.Fragment:
+def written(result: ExecutionResult, most: int) -> bytes:
     """A result in JSON, or an error in its place when that is larger than `most` bytes. One that
     many are sent is put into JSON for the first of them."""
     encoded = result.encoded if isinstance(result, SharedResult) else None
@@ -36,23 +36,28 @@ def written(result: ExecutionResult, most: int) -> orjson.Fragment:
         encoded = orjson.dumps(body_of(result))
         if isinstance(result, SharedResult) and len(encoded) <= LARGEST:
             result.encoded = bytes(memoryview(encoded))  # orjson's own holds 4 KiB at least
-    if len(encoded) > most:
-        encoded = orjson.dumps({"data": None, "errors": [_oversize(len(encoded), most).formatted]})
-    return orjson.Fragment(encoded)
+    return encoded if len(encoded) <= most else _instead(result, len(encoded), most)
 
 
-def _oversize(found: int, most: int) -> GraphQLError:
-    return GraphQLError(
-        f"The response has {found} bytes; the most is {most}. Ask for less at once; a"
-        " mutation has taken effect.",
+def _instead(result: ExecutionResult, found: int, most: int) -> bytes:
+    """Without its data; its own errors stay where these are not what makes it large."""
+    done = " The mutation has been executed." if isinstance(result, MutationResult) else ""
+    error = GraphQLError(
+        f"The response has {found} bytes; the most is {most}. Ask for less at once.{done}",
         extensions={"code": TOO_LARGE},
     )
+    body: dict[str, Any] = {"data": None, "errors": [error.formatted]}
+    if result.extensions:
+        body["extensions"] = result.extensions
+    own = [error.formatted for error in result.errors or ()]
+    whole = orjson.dumps({**body, "errors": [*body["errors"], *own]})
+    return whole if len(whole) <= most else orjson.dumps(body)
 
 
 def answered(result: ExecutionResult, media: Media, most: int) -> Response:
     """The answer to an operation, executed or not, of `most` bytes or fewer."""
     if not _not_executed(result):
-        return _json(written(result, most), media, 200)
+        return _response(written(result, most), media, 200)
     codes = [(error.extensions or {}).get("code") for error in result.errors or ()]
     failed = next((_STATUS[code] for code in codes if code in _STATUS), 400)
     # Clients of plain JSON read the body only when the status says that all is well.
@@ -61,7 +66,7 @@ def answered(result: ExecutionResult, media: Media, most: int) -> Response:
 
 def answered_together(results: list[ExecutionResult], media: Media, most: int) -> Response:
     """The answers to a batch, in its order, each of `most` bytes or fewer."""
-    return _json([written(result, most) for result in results], media, 200)
+    return _response(b"[%b]" % b",".join(written(result, most) for result in results), media, 200)
 
 
 def refused(
@@ -84,5 +89,9 @@ def _not_executed(result: ExecutionResult) -> bool:
 
 
 def _json(body: object, media: Media, status: int) -> Response:
+    return _response(orjson.dumps(body), media, status)
+
+
+def _response(body: bytes, media: Media, status: int) -> Response:
     form = Media.JSON if media.streams else media
-    return Response(orjson.dumps(body), status, media_type=f"{form}; charset=utf-8")
+    return Response(body, status, media_type=f"{form}; charset=utf-8")

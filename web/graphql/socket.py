@@ -7,6 +7,7 @@ from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
+import orjson
 from graphql import GraphQLError
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.exceptions import ConnectionRejectionError
@@ -128,7 +129,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             if isinstance(result, PreExecutionError) and not began:
                 await self._handle_pre_execution_error(operation, result)
                 return
-            payload: Any = written(result, self.most_bytes)
+            payload: Any = orjson.Fragment(written(result, self.most_bytes))
             await operation.send_operation_message(
                 {"id": operation.id, "type": "next", "payload": payload}
             )

@@ -208,7 +208,7 @@ class GraphQLView(GraphQL[Context, None]):
             async with aclosing(results):
                 async for result in results:
                     assert isinstance(result, ExecutionResult)  # incremental delivery is off
-                    body: Any = written(result, self._most)
+                    body: Any = orjson.Fragment(written(result, self._most))
                     yield transport.encode_next(body, self.encode_json_string)
             yield transport.encode_complete()
 

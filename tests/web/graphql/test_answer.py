@@ -53,9 +53,30 @@ def test_a_refusal_is_json_whatever_was_asked_for() -> None:
 def test_only_what_is_small_is_kept_as_it_is_written() -> None:
     small, large = SharedResult({"a": "x"}, None), SharedResult({"a": "x" * LARGEST}, None)
     for result in (small, large):
-        assert orjson.loads(orjson.dumps(written(result, MOST))) == {"data": result.data}
+        assert orjson.loads(written(result, MOST)) == {"data": result.data}
     assert small.encoded == b'{"data":{"a":"x"}}'
     assert large.encoded is None
+
+
+def test_an_answer_is_sent_as_it_is_written() -> None:
+    result = SharedResult({"a": "x"}, None, encoded=b'{"data":{"a":"x"}}')
+    assert answered(result, Media.JSON, MOST).body is result.encoded
+
+
+@pytest.mark.parametrize("errors", [None, [error("INTERNAL", "a")]])
+def test_what_is_too_large_goes_without_its_data_alone(errors: list[GraphQLError] | None) -> None:
+    result = ExecutionResult({"a": None, "b": "x" * 1000}, errors, {"cost": {"cost": 2}})
+    body = json.loads(written(result, 1000))
+    assert (body["data"], body["extensions"]) == (None, {"cost": {"cost": 2}})
+    codes = [each["extensions"]["code"] for each in body["errors"]]
+    assert codes == ["TOO_LARGE", *(["INTERNAL"] if errors else [])]
+
+
+def test_errors_that_are_too_large_themselves_are_left_out() -> None:
+    errors = [error("INTERNAL", "a", str(number)) for number in range(1000)]
+    encoded = written(ExecutionResult({"a": None}, errors), 1000)
+    assert len(encoded) <= 1000
+    assert [each["extensions"]["code"] for each in json.loads(encoded)["errors"]] == ["TOO_LARGE"]
 
 
 def test_what_is_kept_takes_no_more_than_it_holds() -> None:

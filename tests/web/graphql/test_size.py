@@ -28,12 +28,13 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         yield server
 
 
-def check_oversize(payload: Json) -> None:
+def check_oversize(payload: Json, *, executed: bool = False) -> None:
     assert payload["data"] is None
     [error] = payload["errors"]
     assert error["extensions"] == {"code": "TOO_LARGE"}
     assert error["message"].startswith("The response has ")
     assert "the most is 4096" in error["message"]
+    assert ("mutation" in error["message"]) is executed
 
 
 async def test_a_result_that_is_too_large_is_an_error_and_a_part_of_it_is_not(http: Http) -> None:
@@ -48,10 +49,18 @@ async def test_a_result_that_is_too_large_is_an_error_and_a_part_of_it_is_not(ht
     assert len(response.json()["data"]["session"]["messages"]["nodes"][0]["content"]) == 3_000
 
 
-async def test_a_mutation_has_taken_effect(http: Http) -> None:
-    check_oversize((await http.post({"query": SEND % TEXT})).json())
+async def test_a_mutation_has_taken_effect_and_says_so(http: Http) -> None:
+    check_oversize((await http.post({"query": SEND % TEXT})).json(), executed=True)
     found = (await http.post({"query": "{ sessions { nodes { messageCount } } }"})).json()
     assert [node["messageCount"] for node in found["data"]["sessions"]["nodes"]] == [2]
+
+
+async def test_its_cost_is_told_all_the_same(http: Http) -> None:
+    session = (await http.send(TEXT))["sessionId"]
+    asked = {"query": PAGE, "variables": {"id": session}, "extensions": {"cost": True}}
+    body = (await http.post(asked)).json()
+    check_oversize(body)
+    assert body["extensions"]["cost"]["cost"] > 0
 
 
 async def test_a_socket_goes_on_with_what_is_smaller(connected: Connect, http: Http) -> None:
