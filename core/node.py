@@ -14,6 +14,7 @@ from .alignment.journal import JournalIndicators
 from .capabilities import CapabilityRegistry
 from .chat.service import ChatService
 from .cleanup import CleanUp
+from .errors import MissionError
 from .events.feed import Feed
 from .events.follow import Followers
 from .events.hub import Hub
@@ -28,7 +29,9 @@ from .memory.layers import MemoryLayers
 from .memory.working import WorkingMemory
 from .runtime import MissionRuntime
 from .sampling import Sampler
-from .storage.lease import DatabaseHeld
+from .storage.database import Database
+from .storage.lease import DatabaseHeld, LeaseHeld
+from .storage.persistence import DatabaseUnusable
 from .tokens.service import TokenService
 from .tools.calls import RollUp
 from .tools.governor import ToolGovernor
@@ -55,6 +58,7 @@ class Node:
         self.runtime = runtime
         self.capabilities = capabilities
         self.database = runtime.persistence
+        self._leased = self.database if isinstance(self.database, Database) else None
         self._hub = Hub()
         log = EventLog(self.database, self._hint)
         self.followers = Followers(log, self._hub)
@@ -91,13 +95,13 @@ class Node:
     async def start(
         self,
         around: AbstractAsyncContextManager[object] | None = None,
-        stand_by: Callable[[DatabaseHeld], None] | None = None,
+        stand_by: Callable[[MissionError], None] | None = None,
     ) -> None:
         """Open the storage, start fan-out, enter `around`, take up unfinished work.
 
         `around` holds what processes rely on: it is left only when none runs any more. With
         `stand_by`, the end of another server on the same database is waited for, and the function
-        told of each look that found it there. A start that fails or is cancelled leaves nothing
+        told why after each look. A start that fails or is cancelled leaves nothing
         behind.
 
         Raises:
@@ -124,6 +128,11 @@ class Node:
             self.chat.indexer.start()
             self._started = started.pop_all()
 
+    @property
+    def lost(self) -> str | None:
+        """Why it can work never again: another server has taken its data."""
+        return None if self._leased is None else self._leased.lost
+
     async def drain(self) -> None:
         """Take no more work, let what runs end or park it, then end every follower: the story of
         what was running has been told by then. `stop` does this too."""
@@ -146,14 +155,17 @@ class Node:
         self.chat.indexer.wake()
         self.chat.places.touch(user_id, stream)
 
-    async def _open(self, stand_by: Callable[[DatabaseHeld], None] | None) -> None:
+    async def _open(self, stand_by: Callable[[MissionError], None] | None) -> None:
+        waits = False
         while True:
             try:
                 return await self.database.open()
-            except DatabaseHeld as held:
-                if stand_by is None:
+            except (LeaseHeld, DatabaseUnusable) as error:
+                # Whoever waits already waits on, also where the database is away for a while.
+                waits = stand_by is not None and (waits or isinstance(error, DatabaseHeld))
+                if stand_by is None or not waits:
                     raise
-                stand_by(held)
+                stand_by(error)
             await asyncio.sleep(STAND_BY_SECONDS)
 
     async def _close(self) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import structlog
 from starlette.applications import Starlette
 
-from ..core.storage.lease import DatabaseHeld
+from ..core.errors import MissionError
 from ..plugins.life import living
 from .state import AppState
 
@@ -33,9 +33,9 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         raise RuntimeError("an application lives once: to serve again, create another")
     state.phase = "starting"
 
-    def stand_by(held: DatabaseHeld) -> None:
+    def stand_by(why: MissionError) -> None:
         if state.phase != "standby":
-            log.info("server.standing_by", why=held.message)
+            log.info("server.standing_by", why=why.message)
             state.phase = "standby"
 
     waits = stand_by if state.settings.standby else None

@@ -96,7 +96,7 @@ async def root(_request: Request) -> JSONResponse:
 
 
 async def liveness(request: Request) -> Response:
-    """Liveness: 200 once started, 500 before."""
+    """Liveness: 200 once started, 500 before, and where only a restart would help."""
     return await _alive(state_of(request))
 
 
@@ -146,6 +146,8 @@ def capability_check(settings: Settings, capabilities: CapabilityRegistry) -> Ch
 async def _alive(state: AppState) -> Response:
     if state.phase not in ALIVE:
         return _unhealthy(state.phase, 500)
+    if (lost := state.node.lost) is not None:  # to be started again, and to stand by then
+        return JSONResponse({"status": OverallStatus.UNHEALTHY.value, "message": lost}, 500)
     result = await state.health_checker.check_liveness()
     return Response(result.wire, media_type=JSON)
 

@@ -31,6 +31,11 @@ class Database(Persistence, Protocol):
         """(commits, units in them) since it was opened."""
         ...
 
+    @property
+    def lost(self) -> str | None:
+        """Why this server can use it never again, once another one has taken it over."""
+        ...
+
     async def announce(self, url: str) -> None:
         """Say where the server listens, to the command line and to servers that come too late."""
         ...

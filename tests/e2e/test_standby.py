@@ -9,9 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import httpx
 import pytest
 from postgresql import Databases
+from postgresql import Server as Postgres
+
+from mission_system.core.storage.postgres.locks import LEASE
 
 from .conftest import Cli
 
@@ -30,6 +34,16 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def started(cli: Cli, running: ExitStack) -> Server:
+    """A server at its address that begins to start, and is killed in the end."""
+    port = free_port()
+    server = cli.made("--port", str(port))
+    server.url = f"http://127.0.0.1:{port}"
+    server.spawn()
+    running.callback(server.kill)
+    return server
 
 
 async def ask(server: Server, path: str) -> tuple[int, Any]:
@@ -80,12 +94,7 @@ async def test_four_servers_together_come_up_and_one_serves_until_it_dies(clis: 
     with ExitStack() as running:
         servers: list[Server] = []
         for cli in clis:
-            port = free_port()
-            server = cli.made("--port", str(port))
-            server.url = f"http://127.0.0.1:{port}"
-            server.spawn()
-            running.callback(server.kill)
-            servers.append(server)
+            servers.append(started(cli, running))
         first, others = await served_by(servers)
         for server in others:
             assert (await ask(server, "/health"))[0] == 200
@@ -104,6 +113,48 @@ async def test_four_servers_together_come_up_and_one_serves_until_it_dies(clis: 
         assert ended == {"outcome": "COMPLETED", "reply": "works: hi"}
         assert rest[0].stop() == 0  # asked to stop while it stands by
         assert heir.stop() == 0
+
+
+async def test_one_that_stands_by_outlives_a_restart_of_the_database(
+    tmp_path: Path, own_server: Postgres
+) -> None:
+    with ExitStack() as running:
+        servers = []
+        for number in range(2):
+            (tmp_path / str(number)).mkdir()
+            cli = Cli(tmp_path / str(number), {"MISSION_DATABASE_URL": own_server.url})
+            servers.append(started(cli, running))
+        first, [heir] = await served_by(servers)
+        own_server.restart()
+        assert await served_by(servers) == (first, [heir])
+        own_server.stop()
+        await asyncio.sleep(1)  # it is away for longer than a look takes
+        own_server.start()
+        assert await served_by(servers) == (first, [heir])
+        first.kill()
+        assert await served_by([heir]) == (heir, [])
+
+
+async def test_server_whose_database_was_taken_over_is_to_be_started_again(
+    clis: list[Cli], url: str
+) -> None:
+    with ExitStack() as running:
+        server = started(clis[0], running)
+        await served_by([server])
+        killer, thief = await asyncpg.connect(url), await asyncpg.connect(url)
+        taking = asyncio.create_task(thief.execute(LEASE.wait))
+        async with asyncio.timeout(SECONDS):
+            while (await ask(server, "/health"))[0] == 200:
+                for row in await killer.fetch(LEASE.holder):
+                    if row["pid"] != thief.get_server_pid():
+                        await killer.execute("SELECT pg_terminate_backend($1)", row["pid"])
+                await asyncio.sleep(0.1)
+        status, body = await ask(server, "/health")
+        assert status == 500
+        assert "lost its data" in body["message"]
+        await taking
+        await killer.close()
+        await thief.close()
 
 
 async def test_server_that_is_not_to_stand_by_says_who_serves(clis: list[Cli]) -> None:

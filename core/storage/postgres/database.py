@@ -27,7 +27,7 @@ class PostgresDatabase:
     def __init__(self, url: str, folder: Path) -> None:
         self.lease = Lease(folder)
         self._url = url
-        self._database_lease: DatabaseLease | None = None
+        self._database_lease = DatabaseLease(url)
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._opened = AsyncExitStack()
@@ -43,12 +43,11 @@ class PostgresDatabase:
             self.lease.acquire()
             opened.callback(self.lease.release)
             with self._usable():
-                lease = DatabaseLease(self._url)
+                lease = self._database_lease
                 await lease.acquire()
                 opened.push_async_callback(lease.release)
                 await migrate(self._url)
                 await self._begin(opened, lease.ready)
-            self._database_lease = lease
             self._opened = opened.pop_all()
 
     async def open_beside(self) -> None:
@@ -88,17 +87,20 @@ class PostgresDatabase:
         """Finish what is under way, close every connection, give the leases back."""
         self._writer = None
         await self._opened.aclose()
-        self._readers = self._database_lease = None
+        self._readers = None
 
     @property
     def written(self) -> tuple[int, int]:
         """(commits, units in them) since it was opened: here each unit has a commit of its own."""
         return (0, 0) if self._writer is None else (self._writer.units, self._writer.units)
 
+    @property
+    def lost(self) -> str | None:
+        return self._database_lease.lost
+
     async def announce(self, url: str) -> None:
         self.lease.announce(url)
-        if self._database_lease is not None:
-            await self._database_lease.announce(url)
+        await self._database_lease.announce(url)
 
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
         return await self._reading().fetch_one(sql, params)
@@ -119,8 +121,7 @@ class PostgresDatabase:
     def _reading(self) -> Readers:
         if self._readers is None:
             raise Unavailable("the database is closed")
-        if self._database_lease is not None:
-            self._database_lease.check()
+        self._database_lease.check()
         return self._readers
 
 

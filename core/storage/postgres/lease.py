@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import time
@@ -17,7 +18,11 @@ from ..lease import DatabaseHeld
 from .connection import FAILURES, connect, is_gone, shown
 from .locks import LEASE
 
+LOOK_SECONDS = 0.05
 PATIENCE_SECONDS = 3.0
+GRACE_SECONDS = 2.0
+"""For how long a lease that had a holder must be free, before another than that one takes it: its
+holder may have lost a connection and no more."""
 HEARTBEAT_SECONDS = 5.0
 AGAIN_SECONDS = 0.2
 WAIT_SECONDS = 2.0
@@ -39,6 +44,7 @@ class DatabaseLease:
         self._backend = 0
         self._gone = asyncio.Event()
         self._known = asyncio.Event()
+        self._was_held = False
         self._lost: DatabaseHeld | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -48,7 +54,7 @@ class DatabaseLease:
         Raises:
             DatabaseHeld: another server has it.
         """
-        await self._take()
+        await self._take(GRACE_SECONDS)
         self._keeper = asyncio.create_task(self._keep(), name="database-lease")
 
     async def announce(self, url: str) -> None:
@@ -83,20 +89,31 @@ class DatabaseLease:
                 ) from None
         self.check()
 
+    @property
+    def lost(self) -> str | None:
+        """Why nothing can be written ever again, once another server has taken the database."""
+        if self._lost is None:
+            return None
+        return f"this server has lost its data: {self._lost.message}"
+
     def check(self) -> None:
         """Raise Unavailable if another server has taken the database over."""
-        if self._lost is not None:
-            raise Unavailable(f"this server has lost its data: {self._lost.message}")
+        if self.lost is not None:
+            raise Unavailable(self.lost)
 
-    async def _take(self) -> None:
+    async def _take(self, grace: float = 0) -> None:
         """Connect and lock. A session whose client has just died may take a moment to end."""
         connection = await connect(self._url, application_name=self._name)
+        now = time.monotonic
+        deadline = now() + PATIENCE_SECONDS
+        free_since = now() if self._was_held else -math.inf
         try:
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while not await connection.fetchval(LEASE.take):
-                if time.monotonic() > deadline:
+            while now() - free_since < grace or not await connection.fetchval(LEASE.take):
+                if await connection.fetchrow(LEASE.holder) is not None:
+                    self._was_held, free_since = True, now()
+                if now() > deadline:
                     raise await self._held(connection)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(LOOK_SECONDS)
         except BaseException:
             connection.terminate()
             raise

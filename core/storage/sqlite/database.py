@@ -72,6 +72,10 @@ class SqliteDatabase:
         """(commits, units in them) since it was opened."""
         return (0, 0) if self._writer is None else (self._writer.batches, self._writer.units)
 
+    @property
+    def lost(self) -> str | None:
+        return None  # the kernel keeps the lock until the process ends
+
     async def announce(self, url: str) -> None:
         self.lease.announce(url)
 

@@ -11,7 +11,9 @@ from mission_system.core.storage.database import Database
 from mission_system.core.storage.lease import Lease
 from mission_system.core.storage.migrate import tortoise_config
 from mission_system.core.storage.persistence import Transaction
+from mission_system.core.storage.sqlite import database as sqlite_database
 from mission_system.core.storage.sqlite.database import DatabaseUnusable, SqliteDatabase
+from mission_system.core.storage.sqlite.migrate import migrate
 
 
 async def one(tx: Transaction) -> int:
@@ -53,6 +55,7 @@ async def test_migration_that_cannot_be_recorded_leaves_nothing_behind(
     async def crash(*_: object) -> None:
         raise RuntimeError("killed here")
 
+    monkeypatch.setattr(sqlite_database, "migrate", migrate)  # and not a copy made ready
     with monkeypatch.context() as patch:
         patch.setattr(MigrationRecorder, "record_applied", crash)
         with pytest.raises(RuntimeError, match="killed here"):

@@ -119,7 +119,6 @@ async def test_server_whose_data_another_has_taken_over_never_writes_again(
     database: PostgresDatabase, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = database._database_lease
-    assert lease is not None
     monkeypatch.setattr("mission_system.core.storage.postgres.lease.PATIENCE_SECONDS", 0.2)
     holder = await asyncpg.connect(url, server_settings={"application_name": "mission 1@else"})
     taking = asyncio.create_task(
@@ -130,13 +129,38 @@ async def test_server_whose_data_another_has_taken_over_never_writes_again(
         while not taking.done():
             await killer.execute("SELECT pg_terminate_backend($1)", lease._backend)
             await asyncio.wait([taking], timeout=0.1)
-        while lease._lost is None:
+        while database.lost is None:
             await asyncio.sleep(0.02)
     for use in (database.write(one), database.fetch_one("SELECT 1")):
         with pytest.raises(Unavailable, match=r"lost its data.*mission 1@else"):
             await use
     await killer.close()
     await holder.close()
+
+
+async def test_server_that_loses_a_connection_keeps_its_data_from_those_that_stand_by(
+    database: PostgresDatabase, url: str, tmp_path: Path
+) -> None:
+    heir = PostgresDatabase(url, tmp_path / "heir")
+    with pytest.raises(DatabaseHeld):
+        await heir.open()
+    standing_by = asyncio.create_task(heir.open())
+    killer = await asyncpg.connect(url)
+    lease = database._database_lease
+    async with asyncio.timeout(60):
+        for _ in range(10):
+            await killer.execute("SELECT pg_terminate_backend($1)", lost := lease._backend)
+            while lease._backend == lost:
+                assert database.lost is None
+                await asyncio.sleep(0.02)
+    await works_again(database)
+    await killer.close()
+    with pytest.raises(DatabaseHeld):
+        await standing_by
+    assert database.lost is None
+    await database.close()
+    await heir.open()
+    await heir.close()
 
 
 async def test_late_server_is_told_where_the_first_listens(
