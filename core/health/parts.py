@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import storage
+from ..storage.database import Database
 from ..storage.persistence import Persistence, Transaction
+from ..storage.tables import CATALOG, lacking
 from .checker import Check
 from .result import ComponentHealth, ComponentStatus
 
@@ -21,7 +23,8 @@ MIGRATIONS = Path(storage.__path__[0]) / "migrations"
 
 
 def schema_check(persistence: Persistence) -> Check:
-    """Down unless the database has exactly the migrations of this version."""
+    """Down unless the database has exactly the migrations of this version, and, where it is one of
+    ours, all that they make."""
     known = {path.stem for path in MIGRATIONS.glob("[0-9]*.py")}
 
     async def check() -> ComponentHealth:
@@ -33,6 +36,10 @@ def schema_check(persistence: Persistence) -> Check:
             return _down(f"a newer version has changed the database: {newer[0]}")
         if missing := sorted(known - applied):
             return _down(f"the database lacks a change of this version: {missing[0]}")
+        if isinstance(persistence, Database) and (
+            gone := lacking(await persistence.fetch_all(CATALOG[persistence.backend]))
+        ):
+            return _down(f"the database lacks {gone}")
         return ComponentHealth(status=ComponentStatus.UP, message=max(applied))
 
     return check

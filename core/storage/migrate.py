@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from .persistence import DatabaseUnusable
+from .tables import CATALOG, lacking
 
 
 def tortoise_config(engine: str, **credentials: str) -> dict[str, Any]:
@@ -27,14 +28,15 @@ def tortoise_config(engine: str, **credentials: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def migrating(config: dict[str, Any]) -> AsyncIterator[Any]:
+async def migrating(config: dict[str, Any], backend: str) -> AsyncIterator[Any]:
     """Apply the migrations that the database has not seen; the body may check the result.
 
     Tortoise records a migration after the transaction that applied it; one transaction around
     everything leaves no moment between the two. The caller keeps other servers out.
 
     Raises:
-        DatabaseUnusable: a newer version has changed the database in ways unknown to this one.
+        DatabaseUnusable: a newer version has changed the database in ways unknown to this one, or
+            tables are missing that are recorded as made.
     """
     from tortoise.context import TortoiseContext
     from tortoise.migrations.executor import MigrationExecutor
@@ -58,4 +60,10 @@ async def migrating(config: dict[str, Any]) -> AsyncIterator[Any]:
                     " MISSION_DATABASE_URL."
                 )
             await executor.migrate(direction="forward")
+            if missing := lacking(await transaction.execute_query_dict(CATALOG[backend])):
+                raise DatabaseUnusable(
+                    f"the database lacks {missing}: a development version of Mission System made"
+                    " it, or somebody has changed it. Move it away or restore a copy, or give this"
+                    " version data of its own with MISSION_DATA or MISSION_DATABASE_URL."
+                )
             yield transaction

@@ -18,7 +18,8 @@ async def migrate(url: str) -> None:
     connection = await connect(url, statement_timeout=f"{WAIT_SECONDS}s")
     try:
         await connection.execute(MIGRATION.wait, timeout=WAIT_SECONDS)
-        async with migrating(tortoise_config("postgres", dsn=url, minsize="1", maxsize="2")):
+        config = tortoise_config("postgres", dsn=url, minsize="1", maxsize="2")
+        async with migrating(config, "postgresql"):
             pass
     finally:
         connection.terminate()

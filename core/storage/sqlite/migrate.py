@@ -12,6 +12,6 @@ async def migrate(path: Path) -> None:
     # Tortoise changes a table by copying and dropping it; with foreign keys on, dropping it would
     # delete the rows that refer to it.
     config = tortoise_config("sqlite", file_path=str(path), foreign_keys="OFF")
-    async with migrating(config) as transaction:
+    async with migrating(config, "sqlite") as transaction:
         if broken := await transaction.execute_query_dict("PRAGMA foreign_key_check"):
             raise RuntimeError(f"a migration left rows that refer to nothing: {broken[:3]}")

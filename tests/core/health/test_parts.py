@@ -47,6 +47,8 @@ async def test_a_part_that_works_is_up(node: Node, name: str) -> None:
         ("UPDATE tortoise_migrations SET name = '9999_future'", "newer version"),
         ("DELETE FROM tortoise_migrations", "lacks a change of this version: 0001_initial"),
         ("DROP TABLE tortoise_migrations", "the check failed"),
+        ("DROP TABLE system_usage", "the database lacks table system_usage"),
+        ("ALTER TABLE session RENAME COLUMN title TO name", "lacks column session.title"),
     ],
 )
 async def test_another_schema_than_this_versions_is_down(node: Node, sql: str, says: str) -> None:

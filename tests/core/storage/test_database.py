@@ -52,6 +52,8 @@ async def test_migration_that_cannot_be_recorded_leaves_nothing_behind(
 ) -> None:
     from tortoise.migrations.recorder import MigrationRecorder
 
+    monkeypatch.setattr(sqlite_database, "migrate", migrate)  # no copy of what is migrated
+
     async def crash(*_: object) -> None:
         raise RuntimeError("killed here")
 
@@ -82,4 +84,29 @@ async def test_database_that_a_newer_version_has_changed_is_refused(
     await database.close()
     for _ in range(2):  # the lease is not left behind either
         with pytest.raises(DatabaseUnusable, match=r"newer version.*0002_later"):
+            await make().open()
+
+
+@pytest.mark.parametrize(
+    ("sql", "lacks"),
+    [
+        (("DROP TABLE system_usage",), "table system_usage:"),
+        (("ALTER TABLE process RENAME COLUMN session_id TO x",), r"column process\.session_id:"),
+        (("DROP TABLE system_usage", "DROP TABLE token"), "table system_usage and 1 more:"),
+    ],
+)
+async def test_database_whose_tables_are_not_those_of_this_version_is_refused(
+    make: Callable[[], Database], sql: tuple[str, ...], lacks: str
+) -> None:
+    database = make()
+    await database.open()
+
+    async def change(tx: Transaction) -> None:
+        for statement in sql:
+            await tx.execute(statement)
+
+    await database.write(change)
+    await database.close()
+    for _ in range(2):  # the lease is not left behind either
+        with pytest.raises(DatabaseUnusable, match=f"lacks {lacks} a development version"):
             await make().open()

@@ -1,0 +1,65 @@
+"""The tables of this version, against those that a database has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from .persistence import Row
+
+CATALOG = {
+    "sqlite": """
+        SELECT t.name AS "table", c.name AS "column"
+        FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c WHERE t.type = 'table'
+    """,
+    "postgresql": """
+        SELECT t.relname AS "table", c.attname AS "column"
+        FROM pg_catalog.pg_class AS t
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
+        JOIN pg_catalog.pg_attribute AS c ON c.attrelid = t.oid
+        WHERE n.nspname = current_schema() AND t.relkind IN ('r', 'p')
+        AND c.attnum > 0 AND NOT c.attisdropped
+    """,
+}
+"""By backend: the one query that lists every column, as `table` and `column`."""
+
+
+def lacking(rows: Iterable[Row]) -> str | None:
+    """What the models describe and `rows` of the catalog do not list: `table x`, or `column x.y`,
+    and how many more. None where nothing is missing."""
+    there: dict[str, set[str]] = {}
+    for row in rows:
+        there.setdefault(row["table"], set()).add(row["column"])
+    missing = list(_missing(there))
+    if not missing:
+        return None
+    return missing[0] + (f" and {len(missing) - 1} more" if missing[1:] else "")
+
+
+def _missing(there: Mapping[str, set[str]]) -> Iterator[str]:
+    for table, columns in _described().items():
+        if table not in there:
+            yield f"table {table}"
+        else:
+            yield from (f"column {table}.{name}" for name in sorted(columns - there[table]))
+
+
+@cache
+def _described() -> dict[str, set[str]]:
+    from tortoise.fields.relational import ForeignKeyFieldInstance
+    from tortoise.models import Model
+
+    from . import models, search_models
+
+    def column(name: str, field: Any) -> str:
+        # As Tortoise names it once its models are set up, which need not be so here.
+        key = isinstance(field, ForeignKeyFieldInstance)
+        return field.source_field or (f"{name}_id" if key else name)
+
+    return {
+        model._meta.db_table: {column(*each) for each in model._meta.fields_map.items()}
+        for module in (models, search_models)
+        for model in vars(module).values()
+        if isinstance(model, type) and issubclass(model, Model) and model is not Model
+    }
