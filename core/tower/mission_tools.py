@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from ..chat.text import storable
 from ..clock import SECOND, Micros, now
-from ..errors import MissionError, ToolFailed
+from ..errors import InvalidInput, MissionError, ToolFailed
 from ..events.event import NewEvent
 from ..storage.persistence import Transaction
+from ..tools.arguments import Arguments
 from ..tools.calls import FinishedCall, add_call
 from ..tools.spec import ToolSpec, ToolStatus
 from .branches import Branch
@@ -138,7 +139,11 @@ class Tools:
         refusal = None if asked else run.runtime.breakers.refusal(spec.name)
         if refusal is not None:  # nobody is asked about what cannot be done
             return ToolFailed(spec.name, ToolStatus.UNAVAILABLE, refusal)
-        if await run.ask_at(branch, key, _may_i(spec, arguments)) != "yes":
+        try:
+            used = arguments if asked else _used(spec, arguments)
+        except InvalidInput as error:
+            return ToolFailed(spec.name, ToolStatus.INVALID_ARGUMENTS, error.message)
+        if await run.ask_at(branch, key, _may_i(spec, used)) != "yes":
             raise Declined(f"the user declined to run '{spec.name}'")
         return None
 
@@ -185,6 +190,15 @@ def _again(risky: bool, error: Exception) -> bool:
     return error.status == ToolStatus.BUSY or (error.status in UNCERTAIN and not risky)
 
 
+def _used(spec: ToolSpec, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments as the function will get them, defaults included."""
+    try:
+        arguments = Arguments(spec.function)
+    except TypeError:  # of a spec made by hand: its executor knows what to do with it
+        return given
+    return arguments.parse(given)
+
+
 def _may_i(spec: ToolSpec, arguments: dict[str, Any]) -> Question:
     data = {"tool": spec.name, "risk": spec.risk, "arguments": _shown(arguments)}
     lines = [f"May I run the {spec.risk.replace('_', '-')} tool '{spec.name}'?"]
@@ -211,6 +225,10 @@ def _shown(arguments: dict[str, Any]) -> str:
 
 def _json(value: Any) -> str:
     try:
-        return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
     except orjson.JSONEncodeError:  # lone surrogates, integers beyond 64 bits
         return ascii(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else repr(value)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import ToolFailed
 from mission_system.core.identity import Caller
 from mission_system.core.settings import Settings
 from mission_system.core.tools.decorator import tool
+from mission_system.core.tools.spec import ToolSpec
 from mission_system.core.tower.interrupts import Declined
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.policy import ToolRule, decide
@@ -47,6 +48,10 @@ def burn(what: str, how: dict[str, object] | None = None) -> str:
 
 
 TOOLS = [look, save, burn]
+
+
+class Where(BaseModel):
+    disk: str = "all of them"
 
 
 async def work(mission: Mission) -> str:
@@ -281,20 +286,65 @@ async def test_question_shows_arguments_as_people_write_them(start_node, send) -
 
 @pytest.mark.parametrize("many", [{"what": "x" * 100_000}, {f"a{n}": n for n in range(1000)}])
 async def test_question_is_bounded(start_node, send, many) -> None:
-    async def burns(mission: Mission) -> str:
-        return str(await mission.tools.call("burn", **many))
+    def melts(**what: str | int) -> None:
+        """A spec made by hand takes any arguments."""
 
-    question = (await send(await start_node(burns, tools=TOOLS))).pending.question
+    melt = ToolSpec("melt", "Melt whatever is named.", melts, {}, None, risk="destructive")
+
+    async def melting(mission: Mission) -> str:
+        return str(await mission.tools.call("melt", **many))
+
+    question = (await send(await start_node(melting, tools=[melt]))).pending.question
     assert len(question) < 1000
     assert "(100000 characters)" in question or "... and 980 more" in question
 
 
 async def test_question_holds_nothing_that_no_database_does(start_node, send) -> None:
     async def burns(mission: Mission) -> str:
-        return str(await mission.tools.burn(what="a\x00b\ud800", how={"big": 1 << 80}))
+        how = {"big": 1 << 80, "lone": "\ud800"}
+        return str(await mission.tools.burn(what="a\x00b", how=how))
 
     process = await send(await start_node(burns, tools=TOOLS))
-    assert process.pending.question.splitlines()[1] == "  what: a\ufffdb\ufffd"
+    assert process.pending.question.splitlines()[1:] == [
+        "  what: a\ufffdb",
+        f"  how: {{'big': {1 << 80}, 'lone': '\\ud800'}}",
+    ]
+
+
+async def test_question_shows_what_the_tool_gets_defaults_included(
+    start_node, send, ann, told
+) -> None:
+    @tool(risk="destructive")
+    def wipe(where: Where, n: int = 3) -> str:
+        """Wipe so many times."""
+        return f"wiped {where.disk} {n} times"
+
+    async def wipes(mission: Mission) -> str:
+        return str(await mission.tools.wipe(where={}))
+
+    node = await start_node(wipes, tools=[wipe])
+    process = await send(node)
+    assert process.pending.question.splitlines()[1:] == [
+        '  where: {"disk":"all of them"}',
+        "  n: 3",
+    ]
+    assert process.pending.data["arguments"] == '{"where":{"disk":"all of them"},"n":3}'
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert process.reply == "wiped all of them 3 times"
+    called = [e for e in await told(node, process) if e.type == "tool.called"]
+    assert [e.payload["arguments"] for e in called] == ['{"where":{}}']  # as the mission gave them
+
+
+@pytest.mark.parametrize("wrong", [{}, {"what": "it", "how": "gently"}, {"what": "it", "n": 1}])
+async def test_nobody_is_asked_about_arguments_that_are_refused(start_node, send, wrong) -> None:
+    async def burns(mission: Mission) -> str:
+        try:
+            return str(await mission.tools.call("burn", **wrong))
+        except ToolFailed as error:
+            return str(error.status)
+
+    process = await send(await start_node(burns, tools=TOOLS))
+    assert (process.reply, process.pending, calls) == ("invalid_arguments", None, [])
 
 
 # bad rules
