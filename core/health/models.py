@@ -16,6 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import orjson
 
 from ..llm.credentials import REQUIRED, Credentials, read_credentials
+from ..llm.extras import missing_extra
 from .result import ComponentHealth, ComponentStatus
 
 # Less than what the checker gives a check, so that the thread ends before its caller gives up.
@@ -69,6 +70,8 @@ async def _provider(
         return _down(f"{name} needs {', '.join(missing)} to be set")
     if not served(name):
         return _down(f"nothing installed here makes the provider '{name}'")
+    if extra := missing_extra(name):
+        return _down(f"{name} needs more than is installed: pip install '{extra}'")
     look = {"llamacpp": _llamacpp, "llamaserver": _llamaserver}.get(name)
     return await asyncio.to_thread(look, credentials()) if look else _up()
 

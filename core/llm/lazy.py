@@ -17,17 +17,21 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class LazyProvider:
     """Imports and makes its provider in a thread, once, while other work goes on.
 
-    `extra` is what `pip install` needs beside the package, `at_once` as in `BoundedProvider`. A
+    `requirement` is what `pip install` takes for its library, `at_once` as in `BoundedProvider`. A
     load that fails is tried again by the next call; one that takes longer than a call has time
     goes on, and serves those that come later.
     """
 
     def __init__(
-        self, name: str, extra: str, load: Callable[[], LLMProvider], at_once: int | None = None
+        self,
+        name: str,
+        requirement: str,
+        load: Callable[[], LLMProvider],
+        at_once: int | None = None,
     ) -> None:
         self.name = name
         self.at_once = at_once
-        self._extra = extra
+        self._requirement = requirement
         self._load = load
         self._loading: asyncio.Task[LLMProvider] | None = None
 
@@ -64,9 +68,9 @@ class LazyProvider:
             raise
         except ImportError as error:
             raise LLMError(
-                "unavailable",
+                "invalid",  # it will not be there soon
                 f"LLM provider '{self.name}' needs more than is installed: pip install"
-                f" 'mission-system[{self._extra}]'",
+                f" '{self._requirement}'",
                 provider=self.name,
             ) from error
         except Exception as error:

@@ -1,4 +1,5 @@
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,16 @@ async def test_a_provider_is_up_when_all_it_needs_is_set(
         health = await check(provider, {**environ, name: ""})
         assert health.status == "down"
         assert name in (health.message or "")
+
+
+async def test_a_provider_whose_libraries_are_not_installed_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    health = await check("azure", AZURE)
+    assert health.status == "down"
+    assert "pip install 'mission-system[openai]'" in str(health.message)
+    assert (await check("anthropic", {"ANTHROPIC_API_KEY": "k"})).status == "up"
 
 
 async def test_a_key_is_never_shown() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+import sys
 from typing import Any
 
 import pytest
@@ -31,10 +31,8 @@ async def test_start_tells_of_libraries_that_are_used_and_not_installed(
     used = {"llm_provider": "azure", "llm_roles": {"default": {"fallbacks": fallbacks}}}
     assert await warnings_at_the_start(**used) == []
 
-    def find(name: str) -> object:
-        return None if name in ("xllamacpp", "anthropic") else importlib.util.find_spec(name)
-
-    monkeypatch.setattr(models, "find_spec", find)
+    for library in ("xllamacpp", "anthropic"):
+        monkeypatch.setitem(sys.modules, library, None)
     needed = ("llamacpp", "pip install 'mission-system[llamacpp]'")
     assert await warnings_at_the_start(**used) == [needed]
     assert await warnings_at_the_start() == []
