@@ -28,6 +28,7 @@ from mission_system.plugins.implementations import SIGNATURES
 from mission_system.plugins.loader import load_plugins
 from mission_system.schema.build import build_schema as schema_of_plugins
 from mission_system.schema.context import Context
+from mission_system.schema.node import global_id
 from mission_system.web.app import create_app
 from mission_system.web.lifespan import lifespan
 
@@ -156,17 +157,21 @@ async def test_extension_of_the_schema_on_the_page_of_hooks_is_served(
 
         async def data(query: str) -> object:
             result = await schema.execute(
-                query, {"id": session}, context_value=Context(node, LOCAL, host)
+                query,
+                {"id": session, "global": global_id("Session", session)},
+                context_value=Context(node, LOCAL, host),
             )
             assert not result.errors
             return result.data
 
         give = 'mutation ($id: ID!) { giveStar(sessionId: $id, why: "so") { __typename } }'
         assert await data(give) == {"giveStar": {"__typename": "GiveStarPayload"}}
+        give = 'mutation ($global: ID!) { giveStar(sessionId: $global, why: "id") { __typename } }'
+        assert await data(give) == {"giveStar": {"__typename": "GiveStarPayload"}}
         give = 'mutation { giveStar(sessionId: "nobody", why: "so") { __typename } }'
         assert await data(give) == {"giveStar": {"__typename": "NotFound"}}
         listed = await data("query ($id: ID!) { session(id: $id) { stars { why } } }")
-        assert listed == {"session": {"stars": [{"why": "so"}]}}
+        assert listed == {"session": {"stars": [{"why": "so"}, {"why": "id"}]}}
 
 
 def test_capability_of_the_readme_has_about_twenty_lines() -> None:

@@ -40,6 +40,7 @@ API = {
         "Process",
         "Session",
         "field",
+        "key_of",
         "mutation",
         "page_size",
         "subscription",

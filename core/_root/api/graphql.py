@@ -11,6 +11,7 @@ from ..schema.context import Context, Info
 from ..schema.errors import Errors
 from ..schema.fields import field, mutation, subscription
 from ..schema.message import Message
+from ..schema.node import key_of
 from ..schema.process import Process
 from ..schema.scalars import Long
 from ..schema.session import Session
@@ -26,6 +27,7 @@ __all__ = [
     "Process",
     "Session",
     "field",
+    "key_of",
     "mutation",
     "page_size",
     "subscription",
