@@ -162,7 +162,8 @@ class MemoryLayers:
             persistence.backend if isinstance(persistence, Database) else type(persistence).__name__
         )
         self._specs: dict[LayerId, MemoryLayerSpec] = {}
-        self._checks: dict[LayerId, Bounded[LayerStatus]] = {}
+        # Made once, for each remembers a call of its own that goes on after it was given up.
+        self._checks = {id: Bounded(self._own(tables)) for id, tables in OWN.items()}
 
     def register(self, spec: MemoryLayerSpec) -> None:
         """Raises ValueError where the layer is taken."""
@@ -175,12 +176,11 @@ class MemoryLayers:
 
     async def status(self) -> list[MemoryLayer]:
         """Asks all of them at once; never raises."""
-        own = {id: self._own(tables) for id, tables in OWN.items()}
         checks: list[Awaitable[MemoryLayer]] = []
         for id, (name, description) in NAMES.items():
             layer = MemoryLayer(id=id, name=name, description=description, state="active")
-            if id in own:
-                checks.append(_checked(replace(layer, backend=self._backend), Bounded(own[id])))
+            if id in OWN:
+                checks.append(_checked(replace(layer, backend=self._backend), self._checks[id]))
             elif (spec := self._specs.get(id)) is not None:
                 checks.append(_checked(replace(layer, backend=spec.backend), self._checks[id]))
             else:

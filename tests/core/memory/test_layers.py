@@ -178,6 +178,24 @@ async def test_a_database_that_is_gone_fails_its_layers_and_raises_nothing(node:
     assert found["L3"].state == "available"
 
 
+async def test_a_database_that_hangs_is_asked_once_by_each_of_its_layers(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def fetch_one(sql: str, _: object = ()) -> None:
+        asked.append(sql)
+        await goes_on()
+
+    monkeypatch.setattr(subject, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(node.database, "fetch_one", fetch_one)
+    for _ in range(2):
+        found = await layers(node)
+        own = [found[id] for id in subject.OWN]
+        assert {layer.message for layer in own} == {"no answer within 0.05 s"}
+        assert len(asked) == len(own)
+
+
 async def test_a_layer_of_a_plugin_says_how_it_is(node: Node) -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
 
