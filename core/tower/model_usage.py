@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..clock import Micros
 from ..llm.prices import UNIT
 from ..storage.persistence import Persistence, Transaction
-from .usage import day_of
+from .usage import Charge, day_of
 
 MOST = 200  # models listed
 
@@ -40,13 +40,12 @@ async def add_model_usage(
     tx: Transaction,
     user_id: str,
     session: int,
-    model: str,
-    tokens: tuple[int, int],
-    cost: int,
+    charge: Charge,
     at: Micros,
 ) -> None:
     """Inside a unit: one reply of a model."""
-    await tx.execute(_ADD, (user_id, session, day_of(at), model, *tokens, cost))
+    taken = (charge.model, charge.tokens_in, charge.tokens_out, charge.cost)
+    await tx.execute(_ADD, (user_id, session, day_of(at), *taken))
 
 
 async def usage_by_model(persistence: Persistence, user_id: str | None = None) -> list[ModelUsage]:
