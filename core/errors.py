@@ -112,7 +112,8 @@ class ToolFailed(MissionError):
 
 class ChildFailed(MissionError):
     """A process that `mission.spawn` has started ended without a reply. `reason` is its own, such
-    as `max_llm_calls_exceeded`; `text` says more where it can."""
+    as `max_llm_calls_exceeded`; `text` says more where it can. `not_served`: there is no such
+    capability, so none was started, and `pid` is empty."""
 
     code = "CHILD_FAILED"
 

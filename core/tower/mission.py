@@ -201,8 +201,8 @@ class Mission:
         as with a question.
 
         Raises:
-            ChildFailed: it failed or was cancelled.
-            InvalidInput: the message, or a capability that is not served.
+            ChildFailed: it failed or was cancelled, or its capability is not served.
+            InvalidInput: the message.
             QuotaExceeded: `max_steps` is reached, or the setting `max_depth`.
         """
         return await spawn(self._run, capability, message, context or {}, quota)

@@ -121,10 +121,28 @@ async def test_parent_that_does_not_catch_it_fails_with_its_child(start_node, se
     assert "no more of this" in (process.error or "")
 
 
-async def test_unknown_capability_is_refused_before_anything_is_stored(start_node, send) -> None:
+async def test_child_of_an_unknown_capability_has_failed(start_node, send, ann) -> None:
+    """Also on a replay, though the capability may be there by then."""
+
     async def boss(mission: Mission) -> str:
-        with pytest.raises(InvalidInput, match="'nobody' is not served"):
+        with pytest.raises(ChildFailed, match="'nobody' is not served here; choose from: boss"):
             await mission.spawn("nobody", "hi")
+        await mission.clarify("Go on?")
+        await mission.spawn("nobody either", "hi")
+        return "never"
+
+    node = await start_node(boss)
+    process = await send(node)
+    assert len(await all_of(node)) == 1
+    await node.stop()
+    node = await start_node(boss, OrchestratorSpec("nobody", part))
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert (process.outcome, process.reason) == (Outcome.FAILED, "child_failed")
+    assert "'nobody either' is not served here" in str(process.error)
+
+
+async def test_message_that_is_none_is_refused_before_anything_is_stored(start_node, send) -> None:
+    async def boss(mission: Mission) -> str:
         with pytest.raises(InvalidInput, match="message"):
             await mission.spawn("part", "")
         return "refused"
