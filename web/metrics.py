@@ -6,6 +6,7 @@ is valid will do, as for `/api/v1/metrics`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -150,7 +151,9 @@ async def metrics(request: Request) -> Response:
     node = state.node
     registry = CollectorRegistry(auto_describe=False)
     sample = await take_sample(node.database, node.tower.depth)
-    registry.register(Collected(node, sample, await usage_by_model(node.database)))
+    # All of them: a series that is left out for a while would seem to begin anew.
+    models = await usage_by_model(node.database, most=sys.maxsize)
+    registry.register(Collected(node, sample, models))
     encode, media = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), headers={"Content-Type": media, "Vary": "Accept"})
 

@@ -48,12 +48,14 @@ async def add_model_usage(
     await tx.execute(_ADD, (user_id, session, day_of(at), *taken))
 
 
-async def usage_by_model(persistence: Persistence, user_id: str | None = None) -> list[ModelUsage]:
-    """Of a user, or of all, the most expensive first; no more than `MOST`."""
+async def usage_by_model(
+    persistence: Persistence, user_id: str | None = None, *, most: int = MOST
+) -> list[ModelUsage]:
+    """Of a user, or of all, the most expensive first; no more than `most`."""
     found = "system_model_usage"
-    params: list[str | int] = [MOST]
+    params: list[str | int] = [most]
     if user_id is not None:
-        found, params = "model_usage WHERE user_id = ?", [user_id, MOST]
+        found, params = "model_usage WHERE user_id = ?", [user_id, most]
     rows = await persistence.fetch_all(
         f"SELECT model, {_SUMS} FROM {found} GROUP BY model"  # noqa: S608
         " ORDER BY SUM(cost) DESC, SUM(tokens_in + tokens_out) DESC, model LIMIT ?",

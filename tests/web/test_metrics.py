@@ -23,7 +23,7 @@ from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest
 from mission_system.core.node import Node
 from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Transaction
-from mission_system.core.tower.model_usage import add_model_usage
+from mission_system.core.tower.model_usage import MOST, add_model_usage
 from mission_system.core.tower.process import Envelope
 from mission_system.core.tower.usage import Charge
 from mission_system.web.app import create_app
@@ -169,6 +169,16 @@ async def test_it_tells_what_models_cost_and_how_their_providers_are(app: Starle
         with pytest.raises(LLMError):
             await node.runtime.llm("default").complete(LLMRequest(messages=()))
     assert provider_states(await scrape(app)) == closed | {"closed": 0, "open": 1}
+
+
+async def test_it_tells_the_cost_of_every_model(app: Starlette) -> None:
+    async def unit(tx: Transaction) -> None:
+        for number in range(MOST + 1):
+            await add_model_usage(tx, "ann", 1, Charge(f"acme/{number}", 1, 1, 1000), now())
+
+    await cast(Node, app.state.node).database.write(unit)
+    names = [name for name, _ in await scrape(app) if name == "mission_llm_cost_micros_total"]
+    assert len(names) == MOST + 1
 
 
 def provider_states(found: Samples) -> dict[str, float]:
