@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from databases import CHOSEN
@@ -179,21 +179,28 @@ async def test_a_database_that_is_gone_fails_its_layers_and_raises_nothing(node:
 
 
 async def test_a_database_that_hangs_is_asked_once_by_each_of_its_layers(
-    node: Node, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[str] = []
+    asked, released = 0, asyncio.Event()
 
-    async def fetch_one(sql: str, _: object = ()) -> None:
-        asked.append(sql)
-        await goes_on()
+    class Hangs:
+        async def fetch_one(self, *_: object) -> None:
+            nonlocal asked
+            asked += 1
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                await released.wait()
 
     monkeypatch.setattr(subject, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(node.database, "fetch_one", fetch_one)
-    for _ in range(2):
-        found = await layers(node)
-        own = [found[id] for id in subject.OWN]
-        assert {layer.message for layer in own} == {"no answer within 0.05 s"}
-        assert len(asked) == len(own)
+    layers = subject.MemoryLayers(cast("Any", Hangs()))
+    try:
+        for _ in range(2):
+            found = [layer for layer in await layers.status() if layer.id in subject.OWN]
+            assert {layer.message for layer in found} == {"no answer within 0.05 s"}
+            assert asked == len(found)
+    finally:
+        released.set()
 
 
 async def test_a_layer_of_a_plugin_says_how_it_is(node: Node) -> None:
