@@ -52,10 +52,8 @@ _TYPES = (
     ),
     _type(
         "llm.completed",
-        "step attempt tokens_in? tokens_out? model? cost? replies?",
-        "The call ended, well or not. Its attempts have taken so much together, the last of them by"
-        " that `model`; where models differ, `replies` has `model`, `tokens_in`, `tokens_out` and"
-        " `cost` of each.",
+        "step attempt tokens_in? tokens_out? model? cost?",
+        "The call ended, well or not.",
     ),
     _type("tool.called", "step tool arguments", "A tool was called; arguments are cut to fit."),
     _type("tool.completed", "step tool status seconds", "The tool returned or failed."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -37,13 +37,12 @@ from .codec import (
     is_cancelled,
 )
 from .interrupts import IN_DOUBT, Question
-from .journal import Journal, Record, mark_input_changed, store_record
+from .journal import Charge, Journal, Record, mark_input_changed, store_record
 from .ledger import Ledger, Owner, Write
 from .process import DIVERGED, InterruptKind, ProcessControlBlock
 from .questions import Questions
 from .resources import Exhausted, Meter
 from .suspension import Blocked, Suspended
-from .usage import Charge
 
 MAX_NAME = 200  # characters of a snapshot's name, which is part of a key
 ANY: TypeAdapter[Any] = TypeAdapter(Any)
@@ -118,7 +117,7 @@ class Run:
         retry: Retry | None = None,
         again: Again | None = None,
         check: Check | None = None,
-        bill: list[Charge] | None = None,
+        bill: Sequence[Charge] = (),
     ) -> Any:
         """Do a step, or give what an earlier run recorded of it.
 
@@ -128,9 +127,9 @@ class Run:
         makes the event, or what else is written, with the finished step. `permit` is asked before
         the first attempt with these inputs, `check` before the call. A failed call is tried again
         by `retry`, after errors that `again` finds worth it; each attempt takes its `charge`, and
-        where none is left the error stands. The call adds what it takes to `bill`, from which it is
-        counted after each attempt, however that ends. A refusal is recorded too: raised later, a
-        limit must not change a replay.
+        where none is left the error stands. The call adds what it takes to `bill`, which is counted
+        however the step ends. A refusal is recorded too: raised later, a limit must
+        not change a replay.
 
         Raises:
             Suspended: the run is being stopped.
@@ -165,16 +164,14 @@ class Run:
                     elif streamed:
                         self.ledger.put(self.storing(record))
                     with branch.inside(f"{kind} '{name}'"):
-                        work = self._retried(record, call, charge, retry, again, bill)
-                        value = await self._call(record, adapter, work)
+                        work = self._retried(record, call, charge, retry, again)
+                        value = await self._call(record, adapter, work, bill)
                 else:
                     tell = None  # nothing was called that could be told of
             else:
                 record.status = "completed"  # as the review says, and without an output
             await self.ledger.commit(self.storing(record), *([tell(record)] if tell else []))
         except asyncio.CancelledError:
-            if record.status == "started" and (record.tokens_in or record.tokens_out):
-                self.ledger.put(self.storing(record))  # cut off, it has taken this all the same
             if branch.stopped is None and not self.torn_down():
                 if (suspended := branch.unwinding) is not None:  # a task group gives way to it
                     raise branch.suspend(suspended) from None
@@ -187,7 +184,7 @@ class Run:
 
     def _compare(self, found: Record, record: Record) -> None:
         """Another attempt goes on counting; another input is worth a note, and no more."""
-        record.follow(found)
+        record.attempt = found.attempt + 1
         record.input_changed = found.input_changed or found.digest != record.digest
         if record.input_changed and not found.input_changed:
             log.warning("input of a replayed step changed", pid=self.owner.pid, **_place(found))
@@ -226,16 +223,9 @@ class Run:
         charge: tuple[str, ...],
         retry: Retry | None,
         again: Again | None,
-        bill: list[Charge] | None,
     ) -> Awaitable[Done]:
         async def attempt() -> Done:
-            try:
-                return await call(record.key, record.attempt)
-            finally:
-                while bill:
-                    taken = bill.pop(0)
-                    record.take(taken)
-                    self.meter.take(taken)
+            return await call(record.key, record.attempt)
 
         def after(error: Exception) -> bool | float:
             if retry is None or record.attempt >= retry.attempts:
@@ -253,7 +243,13 @@ class Run:
 
         return attempt() if retry is None else persist(attempt, retry, after)
 
-    async def _call(self, record: Record, adapter: TypeAdapter[Any], work: Awaitable[Done]) -> Any:
+    async def _call(
+        self,
+        record: Record,
+        adapter: TypeAdapter[Any],
+        work: Awaitable[Done],
+        bill: Sequence[Charge],
+    ) -> Any:
         """What it gave, as a replay will see it."""
         task = asyncio.current_task()
         began = time.monotonic()
@@ -275,6 +271,10 @@ class Run:
         finally:  # also of what is cut off
             seconds = time.monotonic() - began
             record.duration = int(seconds * SECOND)
+            record.take(bill)
+            self.meter.usage.tokens_in += record.tokens_in
+            self.meter.usage.tokens_out += record.tokens_out
+            self.meter.usage.cost += record.cost
         self.runtime.timings.steps[record.kind].observe(seconds)
         return value
 

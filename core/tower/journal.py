@@ -16,10 +16,19 @@ from ..tools.spec import ToolResult
 from .codec import encode_error
 from .process import DIVERGED
 from .suspension import Blocked
-from .usage import Charge
 
 LARGE = 64 * 1024  # characters; above it an output lies in its own table
 StepStatus = Literal["started", "completed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one reply of a model has taken, whole or not. `model` is empty where nobody bills."""
+
+    model: str
+    tokens_in: int
+    tokens_out: int
+    cost: int
 
 
 @dataclass(slots=True)
@@ -42,18 +51,13 @@ class Record:
     cost: int = 0
     input_changed: bool = False
 
-    def take(self, charge: Charge) -> None:
-        """Count what an attempt has taken; its model is that of the last one."""
-        self.tokens_in += charge.tokens_in
-        self.tokens_out += charge.tokens_out
-        self.cost += charge.cost
-        self.model = charge.model or self.model
-
-    def follow(self, earlier: Record) -> None:
-        """Go on counting where an earlier run has stopped, or died."""
-        self.attempt = earlier.attempt + 1
-        self.tokens_in, self.tokens_out = earlier.tokens_in, earlier.tokens_out
-        self.cost, self.model = earlier.cost, earlier.model
+    def take(self, bill: Sequence[Charge]) -> None:
+        """Count what its attempts have taken; its model is that of the last one."""
+        for each in bill:
+            self.tokens_in += each.tokens_in
+            self.tokens_out += each.tokens_out
+            self.cost += each.cost
+            self.model = each.model or self.model
 
 
 class Journal:
@@ -106,8 +110,8 @@ async def load_journal(persistence: Persistence, pid: str) -> Journal:
     )
     rows = await persistence.fetch_all(
         "SELECT s.key, s.kind, s.name, s.digest, s.status, s.attempt, s.large, s.output, s.error,"
-        " s.created_at, s.input_changed, s.tokens_in, s.tokens_out, s.cost, s.model, o.body"
-        " FROM step s LEFT JOIN step_output o ON o.id = s.id WHERE s.process_id = ?",
+        " s.created_at, s.input_changed, o.body FROM step s"
+        " LEFT JOIN step_output o ON o.id = s.id WHERE s.process_id = ?",
         (pid,),
     )
     return Journal([_record(row) for row in rows], {row["key"]: row["id"] for row in questions})
@@ -207,9 +211,5 @@ def _record(row: Row) -> Record:
         attempt=row["attempt"],
         output=row["body"] if row["large"] else row["output"],
         error=row["error"],
-        tokens_in=row["tokens_in"],
-        tokens_out=row["tokens_out"],
-        model=row["model"],
-        cost=row["cost"],
         input_changed=bool(row["input_changed"]),
     )

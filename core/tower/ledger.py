@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
-
-import structlog
 
 from ..clock import Micros, now
 from ..events.event import NewEvent
@@ -16,12 +13,10 @@ from ..events.log import EventLog
 from ..storage.failures import storage_failed
 from ..storage.persistence import Persistence, Row, Transaction
 from .branches import Branch
-from .model_usage import add_model_usage
 from .suspension import Fenced, NotStored, Suspended
-from .usage import COLUMNS, Account, Unsaved, add_usage
+from .usage import COLUMNS, Account, add_usage
 
 COALESCE_SECONDS = 0.05
-log = structlog.get_logger(__name__)
 Write = Callable[[Transaction, Micros], Awaitable["list[NewEvent]"]]
 """Part of a unit: writes, and gives the events that tell of it."""
 
@@ -40,11 +35,11 @@ class Owner:
     user_id: str
 
 
-_ADDED = ", ".join(f"{column} = {column} + ?" for column in COLUMNS)
-_ADD = f"UPDATE process SET {_ADDED} WHERE pid = ?"  # noqa: S608 - names from our own table
 _SAVE = (
-    f"UPDATE process SET stage = ?, {_ADDED}"  # noqa: S608
-    " WHERE pid = ? AND epoch = ? AND state = 'running' RETURNING quota, " + ", ".join(COLUMNS)
+    "UPDATE process SET stage = ?, "  # noqa: S608 - names from our own table
+    + ", ".join(f"{column} = {column} + ?" for column in COLUMNS)
+    + " WHERE pid = ? AND epoch = ? AND state = 'running' RETURNING quota, "
+    + ", ".join(COLUMNS)
 )
 
 
@@ -119,22 +114,13 @@ class Ledger:
         await stored
 
     async def close(self) -> None:
-        """Wait for a flush under way; drop what nobody waited for. What a run has used that was
-        fenced out is stored all the same: a reply that an end from outside cuts off was begun."""
+        """Wait for a flush under way; drop what nobody waited for."""
         if self._timer is not None:
             self._timer.cancel()
         self._buffer.clear()
         self._deltas.clear()
         if self._flusher is not None and not self._flusher.done():
             await asyncio.wait([self._flusher])
-        added = self._account.unsaved()
-        if isinstance(self._broken, Fenced) and any(added.counts[:-1]):  # not for the time alone
-            try:
-                await self._persistence.write(partial(self._owed, added))
-            except Exception as error:
-                if not storage_failed(error):
-                    raise
-                log.exception("usage of a run that was ended is lost", pid=self._owner.pid)
 
     @property
     def stage(self) -> str | None:
@@ -207,22 +193,11 @@ class Ledger:
                 self._broken = error
                 self._root.suspend(Suspended("not_stored"))
 
-    async def _owed(self, added: Unsaved, tx: Transaction) -> None:
-        await tx.lock("SELECT 1 FROM session WHERE id = ?", (self._owner.stream,))
-        await tx.execute(_ADD, (*added.counts, self._owner.pid))
-        await self._add(tx, added, now())
-
-    async def _add(self, tx: Transaction, added: Unsaved, at: Micros) -> None:
-        user, stream = self._owner.user_id, self._owner.stream
-        await add_usage(tx, user, stream, added.counts, at)
-        for charge in added.charges:
-            await add_model_usage(tx, user, stream, charge, at)
-
     def _unit(
-        self, batch: list[NewEvent | Write], added: Unsaved
+        self, batch: list[NewEvent | Write], added: tuple[int, ...]
     ) -> Callable[[Transaction], Awaitable[Row]]:
         owner = self._owner
-        saved = (self.stage, *added.counts, owner.pid, owner.epoch)
+        saved = (self.stage, *added, owner.pid, owner.epoch)
 
         async def unit(tx: Transaction) -> Row:
             at = now()
@@ -237,7 +212,7 @@ class Ledger:
                     events.append(item)
                 else:
                     events.extend(await item(tx, at))
-            await self._add(tx, added, at)
+            await add_usage(tx, owner.user_id, owner.stream, added, at)
             if events:
                 await self._log.append(tx, owner.stream, owner.user_id, events, at)
             return row

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 from ..capabilities import Reply
 from ..chat.text import MAX_ID, storable
+from ..clock import Micros
 from ..errors import LLMError
 from ..events.event import NewEvent
 from ..llm.prices import UNIT, cost_of
@@ -26,10 +26,13 @@ from ..llm.provider import (
     without_fence,
 )
 from ..retry import Retry
+from ..storage.persistence import Transaction
 from .codec import adapter_of
 from .effects import Done, Run
-from .journal import Record
-from .usage import Charge, tokens_today
+from .journal import Charge, Record
+from .ledger import Write
+from .model_usage import add_model_usage
+from .usage import tokens_today
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English; providers count exactly, afterwards
 LONGEST_TOKENS = 16  # characters to a token that no real reply has on average
@@ -133,14 +136,11 @@ class LLM:
 
         broke_off: set[str] = set()
         bill: list[Charge] = []
-        charges: list[Charge] = []  # all that was ever in the bill
 
         def count(model: str, usage: LLMUsage) -> None:
             model = storable(model)[:MAX_ID]
             cost = cost_of(run.runtime.settings.llm_prices, model, usage)
-            charge = Charge(model, usage.tokens_in, usage.tokens_out, cost)
-            bill.append(charge)
-            charges.append(charge)
+            bill.append(Charge(model, usage.tokens_in, usage.tokens_out, cost))
 
         async def call(key: str, attempt: int) -> Done:
             request = LLMRequest(
@@ -172,17 +172,24 @@ class LLM:
             count(reply.model, reply.usage)
             return Done(_bounded(reply, request))
 
-        def tell(record: Record) -> NewEvent:
+        def tell(record: Record) -> NewEvent | Write:
             payload: dict[str, Any] = {"step": record.key, "attempt": record.attempt}
-            if record.error is None or record.tokens_in or record.tokens_out:
+            if record.error is None or bill:
                 payload |= {"tokens_in": record.tokens_in, "tokens_out": record.tokens_out}
-            if record.model is not None:
-                payload |= {"model": record.model, "cost": record.cost / UNIT}
-            if len({charge.model for charge in charges}) > 1:  # the sums are of none of them
-                payload["replies"] = [
-                    asdict(charge) | {"cost": charge.cost / UNIT} for charge in charges
-                ]
-            return NewEvent("llm.completed", payload, run.owner.pid)
+            event = NewEvent("llm.completed", payload, run.owner.pid)
+            billed = [each for each in bill if each.model]
+            if not billed:
+                return event
+            payload |= {"model": record.model, "cost": record.cost / UNIT}
+
+            async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
+                user, stream = run.owner.user_id, run.owner.stream
+                for each in billed:
+                    tokens = (each.tokens_in, each.tokens_out)
+                    await add_model_usage(tx, user, stream, each.model, tokens, each.cost, at)
+                return [event]
+
+            return write
 
         reply: LLMReply = await run.perform(
             "llm",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..clock import Micros
 from ..llm.prices import UNIT
 from ..storage.persistence import Persistence, Transaction
-from .usage import Charge, day_of
+from .usage import day_of
 
 MOST = 200  # models listed
 
@@ -40,12 +40,13 @@ async def add_model_usage(
     tx: Transaction,
     user_id: str,
     session: int,
-    charge: Charge,
+    model: str,
+    tokens: tuple[int, int],
+    cost: int,
     at: Micros,
 ) -> None:
     """Inside a unit: one reply of a model."""
-    taken = (charge.model, charge.tokens_in, charge.tokens_out, charge.cost)
-    await tx.execute(_ADD, (user_id, session, day_of(at), *taken))
+    await tx.execute(_ADD, (user_id, session, day_of(at), model, *tokens, cost))
 
 
 async def usage_by_model(

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import QuotaExceeded
 from ..events.event import NewEvent
 from .process import OUT_OF_TIME, Quota, Usage
-from .usage import Account, Charge
+from .usage import Account
 
 WARN_AT = 0.8
 Tell = Callable[[NewEvent], None]
@@ -33,8 +33,7 @@ class Exhausted(QuotaExceeded):
 
 
 class Meter:
-    """What one run may still use. Counts go up only through `charge` and
-    `take`."""
+    """What one run may still use. Counts go up only through `charge`."""
 
     def __init__(self, pid: str, account: Account, tell: Tell) -> None:
         self._pid = pid
@@ -73,10 +72,6 @@ class Meter:
             limit = getattr(self.quota, f"max_{resource}")
             if limit > 1 and used >= limit * WARN_AT:
                 self._warn(resource, used, limit)
-
-    def take(self, charge: Charge) -> None:
-        """Count what a reply has taken: known afterwards, and refused by no limit."""
-        self._account.take(charge)
 
     def check_input(self, tokens: int) -> None:
         """Refuse a prompt longer than `max_input_tokens`, or one that leaves less than

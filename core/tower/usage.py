@@ -35,24 +35,6 @@ _ADD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What one reply of a model has taken, whole or not. `model` is empty where nobody bills."""
-
-    model: str
-    tokens_in: int
-    tokens_out: int
-    cost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unsaved:
-    """What a run has used since it last stored that: `counts` by column, and of models."""
-
-    counts: tuple[int, ...]
-    charges: tuple[Charge, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageTotal:
     """What many processes have used together. `elapsed_seconds` is running time only; `cost` is
@@ -90,26 +72,15 @@ class Account:
         self.adjusted: Callable[[], None] = _nothing
         self._text = quota.as_json()
         self._stored = _counts(usage)
-        self._charges: list[Charge] = []
 
-    def take(self, charge: Charge) -> None:
-        """Count what a reply has taken."""
-        self.usage.tokens_in += charge.tokens_in
-        self.usage.tokens_out += charge.tokens_out
-        self.usage.cost += charge.cost
-        if charge.model:
-            self._charges.append(charge)
+    def unsaved(self) -> tuple[int, ...]:
+        """What is to be added to the row, by column."""
+        return tuple(map(sub, _counts(self.usage), self._stored))
 
-    def unsaved(self) -> Unsaved:
-        """What is to be added to the row, and to what the models have taken."""
-        counts = tuple(map(sub, _counts(self.usage), self._stored))
-        return Unsaved(counts, tuple(self._charges))
-
-    def saved(self, added: Unsaved, row: Row) -> None:
+    def saved(self, added: tuple[int, ...], row: Row) -> None:
         """The row is this now: with what was added, and with what others have changed."""
-        del self._charges[: len(added.charges)]
         stored = tuple(row[column] for column in COLUMNS)
-        expected = tuple(map(add, self._stored, added.counts))
+        expected = tuple(map(add, self._stored, added))
         if stored != expected:
             for name, new, own in zip(COLUMNS, stored, expected, strict=True):
                 if foreign := new - own:

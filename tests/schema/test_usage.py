@@ -8,7 +8,6 @@ from mission_system.core.clock import now
 from mission_system.core.identity import Caller
 from mission_system.core.storage.persistence import Transaction
 from mission_system.core.tower.model_usage import add_model_usage
-from mission_system.core.tower.usage import Charge
 
 from .conftest import Client, Gate, Json
 
@@ -94,7 +93,7 @@ async def test_usage_by_model_is_shown_to_whom_it_belongs(client: Client) -> Non
 
     async def spend(tx: Transaction) -> None:
         for model, cost in (("acme/small", 5), ("acme/big", 2_500_000_000)):
-            await add_model_usage(tx, row["user_id"], row["id"], Charge(model, 7, 3, cost), now())
+            await add_model_usage(tx, row["user_id"], row["id"], model, (7, 3), cost, now())
 
     await client.node.database.write(spend)
     fields = "{ model calls tokensIn tokensOut cost }"

@@ -25,7 +25,6 @@ from mission_system.core.settings import Settings
 from mission_system.core.storage.persistence import Transaction
 from mission_system.core.tower.model_usage import MOST, add_model_usage
 from mission_system.core.tower.process import Envelope
-from mission_system.core.tower.usage import Charge
 from mission_system.web.app import create_app
 from mission_system.web.lifespan import lifespan
 
@@ -158,7 +157,7 @@ async def test_it_tells_what_models_cost_and_how_their_providers_are(app: Starle
 
     async def unit(tx: Transaction) -> None:
         for session, model in ((1, "acme/big"), (2, "acme/big"), (2, "acme/small")):
-            await add_model_usage(tx, "ann", session, Charge(model, 10, 5, 2_500_000), now())
+            await add_model_usage(tx, "ann", session, model, (10, 5), 2_500_000, now())
 
     await node.database.write(unit)
     found = await scrape(app)
