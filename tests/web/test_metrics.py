@@ -173,7 +173,7 @@ async def test_it_tells_what_models_cost_and_how_their_providers_are(app: Starle
 async def test_it_tells_the_cost_of_every_model(app: Starlette) -> None:
     async def unit(tx: Transaction) -> None:
         for number in range(MOST + 1):
-            await add_model_usage(tx, "ann", 1, Charge(f"acme/{number}", 1, 1, 1000), now())
+            await add_model_usage(tx, "ann", 1, f"acme/{number}", (1, 1), 1000, now())
 
     await cast(Node, app.state.node).database.write(unit)
     names = [name for name, _ in await scrape(app) if name == "mission_llm_cost_micros_total"]
