@@ -24,6 +24,17 @@ from statistics import median, quantiles
 from mission_system.core.storage.lease import Lease
 
 FLOOR = Path(__file__).parent / "floor.py"
+ECHO = """
+from mission_system import OrchestratorSpec, hookimpl
+
+async def echo(mission):
+    return mission.message
+
+@hookimpl
+def register_orchestrators(context):
+    return [OrchestratorSpec("echo", echo, max_concurrent=1000)]
+"""
+"""A plugin whose capability `echo` repeats what it is told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,10 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from harness import Measured, Server, Target, connect, drive, length, mission, receive
+from harness import ECHO, Measured, Server, Target, connect, drive, length, mission, receive
 
 RATE = 1000  # probes a second
 AT_ONCE = 4  # connections
-PLUGIN = """
-from mission_system import OrchestratorSpec, hookimpl
-
-async def echo(mission):
-    return mission.message
-
-@hookimpl
-def register_orchestrators(context):
-    return [OrchestratorSpec("echo", echo, max_concurrent=1000)]
-"""
 
 
 def probe(server: Server, ends: Connection) -> None:
@@ -65,7 +55,7 @@ def main() -> None:
     rounds, seconds = length(3, 5.0)
     with (
         tempfile.TemporaryDirectory() as folder,
-        mission(Path(folder), PLUGIN, MISSION_DEFAULT_CAPABILITY="echo") as server,
+        mission(Path(folder), ECHO, MISSION_DEFAULT_CAPABILITY="echo") as server,
     ):
         body = json.dumps({"message": "hi"})
         work = Target.of(server, "/api/v1/chat/messages?user_id=ann", body)

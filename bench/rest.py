@@ -17,7 +17,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from harness import HEADER, Server, Target, call, compare, drive, floor, length, mission
+from harness import ECHO, HEADER, Server, Target, call, compare, drive, floor, length, mission
 
 from mission_system.core.settings import Settings
 from mission_system.core.storage.database import make_database
@@ -34,17 +34,6 @@ SESSIONS = 10_000
 TOGETHER = 10_000  # sessions stored in one unit
 PAGER = "pager"
 CHAT = "/api/v1/chat"
-
-PLUGIN = """
-from mission_system import OrchestratorSpec, hookimpl
-
-async def echo(mission):
-    return mission.message
-
-@hookimpl
-def register_orchestrators(context):
-    return [OrchestratorSpec("echo", echo, max_concurrent=1000)]
-"""
 
 
 def get(server: Server, path: str) -> Target:
@@ -122,7 +111,7 @@ def main(rounds: int, seconds: float, sessions: int = SESSIONS) -> None:
 def measure(folder: Path, rounds: int, seconds: float, sessions: int) -> None:
     with (
         floor(folder) as plain,
-        mission(folder, PLUGIN, MISSION_DEFAULT_CAPABILITY="echo") as ours,
+        mission(folder, ECHO, MISSION_DEFAULT_CAPABILITY="echo") as ours,
     ):
         for name, (least, mine) in pairs(plain, ours).items():
             for target in (least, mine):

@@ -31,7 +31,7 @@ from .runtime import MissionRuntime
 from .sampling import Sampler
 from .storage.database import Database
 from .storage.lease import DatabaseHeld, LeaseHeld
-from .storage.persistence import DatabaseUnusable
+from .storage.persistence import DatabaseAway
 from .tokens.service import TokenService
 from .tools.calls import RollUp
 from .tools.governor import ToolGovernor
@@ -101,11 +101,11 @@ class Node:
 
         `around` holds what processes rely on: it is left only when none runs any more. With
         `stand_by`, the end of another server on the same database is waited for, and the function
-        told why after each look. A start that fails or is cancelled leaves nothing
-        behind.
+        told why after each look. A start that fails or is cancelled leaves nothing behind.
 
         Raises:
             LeaseHeld: another server uses the data folder, or the database.
+            DatabaseUnusable: it cannot be opened, or a newer version has changed it.
             RuntimeError: it was started before. A node lives once.
         """
         if self._begun:
@@ -160,9 +160,9 @@ class Node:
         while True:
             try:
                 return await self.database.open()
-            except (LeaseHeld, DatabaseUnusable) as error:
+            except (LeaseHeld, DatabaseAway) as error:
                 # Whoever waits already waits on, also where the database is away for a while.
-                waits = stand_by is not None and (waits or isinstance(error, DatabaseHeld))
+                waits = waits or isinstance(error, DatabaseHeld)
                 if stand_by is None or not waits:
                     raise
                 stand_by(error)

@@ -67,9 +67,9 @@ class _Table:
     which: str = "1 = 1"
 
 
-def _created(table: str, column: str = "created_at") -> str:
+def _created(table: str) -> str:
     """When the row with the highest id was made."""
-    return f"SELECT * FROM (SELECT {column} AS at FROM {table} ORDER BY id DESC LIMIT 1) c"  # noqa: S608
+    return f"SELECT * FROM (SELECT created_at AS at FROM {table} ORDER BY id DESC LIMIT 1) c"  # noqa: S608
 
 
 def _last(table: str, column: str, which: str = "1 = 1") -> str:

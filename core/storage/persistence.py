@@ -17,6 +17,10 @@ class DatabaseUnusable(MissionError):
     code = "DATABASE_UNUSABLE"
 
 
+class DatabaseAway(DatabaseUnusable):
+    """The database cannot be reached, or lets nobody in; that may be over soon."""
+
+
 class Row(Protocol):
     """One row of a result, by column name or position."""
 

@@ -128,8 +128,8 @@ class Run:
         the first attempt with these inputs, `check` before the call. A failed call is tried again
         by `retry`, after errors that `again` finds worth it; each attempt takes its `charge`, and
         where none is left the error stands. The call adds what it takes to `bill`, which is counted
-        however the step ends. A refusal is recorded too: raised later, a limit must
-        not change a replay.
+        however the step ends. A refusal is recorded too: raised later, a limit must not change a
+        replay.
 
         Raises:
             Suspended: the run is being stopped.

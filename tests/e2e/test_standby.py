@@ -135,6 +135,22 @@ async def test_one_that_stands_by_outlives_a_restart_of_the_database(
         assert await served_by([heir]) == (heir, [])
 
 
+async def test_one_that_stands_by_gives_up_where_a_newer_version_was_before(
+    clis: list[Cli], url: str
+) -> None:
+    with ExitStack() as running:
+        first, [heir] = await served_by([started(cli, running) for cli in clis[:2]])
+        newer = await asyncpg.connect(url)
+        await newer.execute(
+            "INSERT INTO tortoise_migrations (app, name, applied_at)"
+            " SELECT app, '0002_later', applied_at FROM tortoise_migrations"
+        )
+        await newer.close()
+        first.kill()
+        assert await asyncio.to_thread(heir.process.wait, SECONDS) == 2
+        assert "0002_later" in heir.log.read_text()
+
+
 async def test_server_whose_database_was_taken_over_is_to_be_started_again(
     clis: list[Cli], url: str
 ) -> None:

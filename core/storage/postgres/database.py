@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ...errors import Unavailable
 from ..lease import Lease
-from ..persistence import DatabaseUnusable, Params, Persistence, Row, Unit
+from ..persistence import DatabaseAway, Params, Persistence, Row, Unit
 from .connection import FAILURES, connect, shown
 from .lease import DatabaseLease
 from .migrate import migrate
@@ -77,7 +77,7 @@ class PostgresDatabase:
         try:
             yield
         except (ValueError, *FAILURES) as error:
-            raise DatabaseUnusable(
+            raise DatabaseAway(
                 f"the database at {shown(self._url)} cannot be used:"
                 f" {str(error) or type(error).__name__}. Check MISSION_DATABASE_URL, and that the"
                 " server there is running."

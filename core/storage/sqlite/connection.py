@@ -7,15 +7,19 @@ from pathlib import Path
 
 from .pragmas import PRAGMAS, open_database
 
-# None is as SQLite takes it. Unless that is said, Python looks for a way to adapt each one that is
-# bound, until an exception tells it that there is none: a tenth of the time of most statements.
-sqlite3.register_adapter(type(None), lambda none: none)
-
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open the file in autocommit mode, rows by name or position.
 
     It may be closed from another thread than the one that uses it. Blocks, see `open_database`.
     """
+    # None is as SQLite takes it. Unless that is said, Python looks for a way to adapt each one that
+    # is bound, until an exception tells it that there is none: a tenth of the time of most
+    # statements. It can only be said for the whole process, and changes nothing for anybody.
+    sqlite3.register_adapter(type(None), _same)
     pragmas = {**PRAGMAS, "query_only": "ON"} if read_only else PRAGMAS
     return open_database(str(path), pragmas, check_same_thread=False)
+
+
+def _same(none: None) -> None:
+    return none

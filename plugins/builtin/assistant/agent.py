@@ -61,12 +61,12 @@ async def work(mission: Mission) -> Reply:
             if reply.tool_calls:
                 turn += await _use(mission, reply, room, harmless)
             elif reply.finish == "length" and not reply.text.strip():
-                most = mission.quota.max_output_tokens
-                text = (
-                    f"the model used up its {most} tokens before it answered, as those that think"
+                raise LLMError(
+                    "invalid",
+                    f"the model used up its {mission.quota.max_output_tokens} tokens before it"
+                    " answered, as those that think at length do; raise"
+                    " MISSION_QUOTA__MAX_OUTPUT_TOKENS, or ask for less",
                 )
-                text += " at length do; raise MISSION_QUOTA__MAX_OUTPUT_TOKENS, or ask for less"
-                raise LLMError("invalid", text)
             elif schema is None:
                 return Reply(reply.text)
             elif (answer := _as_data(reply.text)) is not None:
