@@ -10,7 +10,7 @@ import orjson
 
 from ..chat.text import MAX_ID
 from ..storage.persistence import Persistence
-from .indicator import Case, IndicatorSpec, Measurement
+from .indicator import Case, IndicatorSpec, Measurement, before_newest
 
 ANSWERS = 25
 LOOKED_AT = 2000  # messages
@@ -23,7 +23,7 @@ QUOTING = ("text", "quote", "source", "url", "path", "id", "name")
 # Retention keeps what was said and removes the steps that it came from: nothing to judge it by.
 _ANSWERS = (
     "SELECT m.pid, m.data FROM message m"
-    " WHERE m.id > (SELECT COALESCE(MAX(id), 0) FROM message) - ?"
+    " WHERE m.id > ?"
     " AND m.role = 'assistant' AND m.deleted_at IS NULL AND m.data LIKE '%\"citations\"%'"
     " AND EXISTS (SELECT 1 FROM process p WHERE p.pid = m.pid AND p.state <> 'zombie')"
     " ORDER BY m.id DESC LIMIT ?"
@@ -52,7 +52,8 @@ async def measure(persistence: Persistence) -> Measurement:
     """Of the newest answers that cite something."""
     cases: list[Case] = []
     total = 0
-    for row in await persistence.fetch_all(_ANSWERS, (LOOKED_AT, ANSWERS)):
+    before = await before_newest(persistence, "message", LOOKED_AT)
+    for row in await persistence.fetch_all(_ANSWERS, (before, ANSWERS)):
         citations = citations_of(row["data"])
         if not citations:
             continue

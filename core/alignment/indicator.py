@@ -174,3 +174,13 @@ def _failed(spec: IndicatorSpec, message: str) -> Indicator:
         message=message,
         measured_at=datetime.now(UTC),
     )
+
+
+async def before_newest(persistence: Persistence, table: str, rows: int) -> int:
+    """The id after which the newest `rows` rows of a table come, or fewer where some are gone.
+
+    It is read by itself and given to statements as a value: of one that it is computed in, a
+    planner expects a third of the table, and PostgreSQL starts workers that take longer than it.
+    """
+    row = await persistence.fetch_one(f"SELECT MAX(id) FROM {table}")  # noqa: S608
+    return (row[0] or 0) - rows if row is not None else 0

@@ -15,12 +15,12 @@ from ..tower.codec import call_status
 from ..tower.interrupts import CONFIRM
 from ..tower.policy import Decision, decide
 from ..tower.process import OUT_OF_TIME
-from .indicator import MAX_CASES, Case, IndicatorSpec, Measurement
+from .indicator import MAX_CASES, Case, IndicatorSpec, Measurement, before_newest
 
 STEPS = 10_000
 PROCESSES = 2_000
 
-_NEWEST = "id > (SELECT COALESCE(MAX(id), 0) FROM step) - ?"
+_NEWEST = "id > ?"
 _REPLAYED = (
     "SELECT p.pid, p.divergences, EXISTS (SELECT 1 FROM step s WHERE s.process_id = p.pid"
     " AND s.input_changed) AS changed FROM (SELECT pid, divergences, outcome, epoch FROM process"
@@ -86,12 +86,13 @@ class JournalIndicators:
         ]
 
     async def bounded_retry(self, persistence: Persistence) -> Measurement:
-        total = await _count(persistence, "1 = 1")
+        before = await before_newest(persistence, "step", STEPS)
+        total = await _count(persistence, before, "1 = 1")
         cases: list[Case] = []
         rows = await persistence.fetch_all(
             f"SELECT kind, name, attempt, process_id, key FROM step WHERE {_NEWEST}"  # noqa: S608
             " AND attempt > 1 ORDER BY id DESC",
-            (STEPS,),
+            (before,),
         )
         for row in rows:
             allowed = self._attempts(row["kind"], row["name"]) + self._settings.max_restarts
@@ -107,6 +108,7 @@ class JournalIndicators:
         names = ", ".join("?" * len(risky))
         if not risky:
             return Measurement(0, 0)
+        before = await before_newest(persistence, "step", STEPS)
         rows = await persistence.fetch_all(
             "SELECT s.key, s.name, s.status, s.error, s.process_id, p.user_id, p.capability,"  # noqa: S608
             " p.version, EXISTS (SELECT 1 FROM step c WHERE c.process_id = s.process_id"
@@ -114,7 +116,7 @@ class JournalIndicators:
             " AND c.key = s.key || ? || s.digest AND c.output = ?) AS confirmed"
             " FROM step s LEFT JOIN process p ON p.pid = s.process_id"
             f" WHERE s.{_NEWEST} AND s.kind = 'tool' AND s.name IN ({names}) ORDER BY s.id DESC",
-            (CONFIRM, '"yes"', STEPS, *risky),
+            (CONFIRM, '"yes"', before, *risky),
         )
         called = [row for row in rows if call_status(row["error"], row["status"]) not in UNCOUNTED]
         cases = [
@@ -159,8 +161,9 @@ async def deterministic_spine(persistence: Persistence) -> Measurement:
 
 
 async def observability(persistence: Persistence) -> Measurement:
-    rows = await persistence.fetch_all(_INCOMPLETE, (STEPS, OUT_OF_TIME))
-    ended = await _count(persistence, "status <> 'started'")
+    before = await before_newest(persistence, "step", STEPS)
+    rows = await persistence.fetch_all(_INCOMPLETE, (before, OUT_OF_TIME))
+    ended = await _count(persistence, before, "status <> 'started'")
     lost = sum(1 for row in rows if row["status"] == "started")
     cases = [
         Case(
@@ -173,11 +176,11 @@ async def observability(persistence: Persistence) -> Measurement:
     return _measured(ended + lost, cases)
 
 
-async def _count(persistence: Persistence, condition: str) -> int:
-    """`condition` is SQL of ours."""
+async def _count(persistence: Persistence, before: int, condition: str) -> int:
+    """Steps that come after `before`; `condition` is SQL of ours."""
     row = await persistence.fetch_one(
         f"SELECT COUNT(*) FROM step WHERE {_NEWEST} AND {condition}",  # noqa: S608
-        (STEPS,),
+        (before,),
     )
     return int(row[0]) if row is not None else 0
 

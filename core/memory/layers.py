@@ -219,13 +219,14 @@ class MemoryLayers:
         first, ids = ends[0], ends[1] - ends[0] + 1
         width = min(WIDTH, -(-ids // SLICES))
         starts = [first + (ids - width) * number // max(1, SLICES - 1) for number in range(SLICES)]
-        piece = (  # alone, for of one condition with all of them a planner makes a scan
-            f"SELECT SUM(CASE WHEN {table.which} THEN 1 ELSE 0 END) AS n FROM {table.name}"  # noqa: S608
-            " WHERE id >= ? AND id < ?"
+        piece = (  # by itself, for of one condition with all of them a planner makes a scan
+            f"SELECT SUM(CASE WHEN {table.which} THEN 1 ELSE 0 END) FROM {table.name}"  # noqa: S608
+            f" WHERE id >= column1 AND id < column1 + {width}"
         )
+        values = ", ".join(["(CAST(? AS BIGINT))"] * SLICES)
         row = await self._persistence.fetch_one(
-            f"SELECT CAST(COALESCE(SUM(n), 0) AS BIGINT) FROM ({_all([piece] * SLICES)}) p",  # noqa: S608
-            [end for start in starts for end in (start, start + width)],
+            f"SELECT CAST(COALESCE(SUM(({piece})), 0) AS BIGINT) FROM (VALUES {values}) p",  # noqa: S608
+            starts,
         )
         return round(int(row[0]) * ids / (width * SLICES)) if row is not None else 0
 
