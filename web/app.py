@@ -25,9 +25,9 @@ from ..plugins.host import PluginHost
 from ..plugins.loader import load_plugins
 from . import metrics, probes, ws
 from .auth import USER_HEADER
-from .failures import Incidents, http_error, mission_error
-from .graphql import GraphQLView
+from .failures import GRAPHQL, Incidents, http_error, mission_error
 from .graphql.operation import PREFLIGHT_HEADERS
+from .graphql.view import GraphQLView
 from .guard import Guard, refuse_unsafe
 from .lifespan import lifespan
 from .plugin_routes import routes_of
@@ -75,8 +75,8 @@ def create_app(
         routes=[
             *probes.routes,
             *metrics.routes,
-            Route("/graphql", graphql),
-            WebSocketRoute("/graphql", graphql),
+            Route(GRAPHQL, graphql),
+            WebSocketRoute(GRAPHQL, graphql),
             Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),
             Mount("/static/governance", StaticFiles(directory=GOVERNANCE)),
             *rest.routes,

@@ -16,11 +16,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import MissionError
 from ..core.settings import Settings
+from .failures import refusal
 
 PROBES = ("/health", "/ready")
 CLOSE_POLICY_VIOLATION = 1008
@@ -69,15 +69,15 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._stranger(scope) or self._refusal(scope["path"], headers)
-        if refusal:
-            await _refuse(refusal, scope, receive, send)
+        why = self._stranger(scope) or self._refusal(scope["path"], headers)
+        if why:
+            await _refuse(why, scope, receive, send)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         elif _length(headers) > self._limit:
             expects = "100-continue" in headers.get("expect", "").lower()
             patient = send if expects else _patient(receive, send)
-            await _answer(413, self._too_large(), scope, receive, patient)
+            await refusal(scope, 413, self._too_large())(scope, receive, patient)
         else:
             await self._app(scope, self._limited(receive), _hardened(send))
 
@@ -194,7 +194,7 @@ def _hardened(send: Send) -> Send:
 async def _refuse(detail: str, scope: Scope, receive: Receive, send: Send) -> None:
     denial = "websocket.http.response" in scope.get("extensions", {})
     if scope["type"] == "http" or denial:
-        await _answer(403, detail, scope, receive, send)
+        await refusal(scope, 403, detail)(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": CLOSE_POLICY_VIOLATION})
 
@@ -222,7 +222,3 @@ async def _drain(receive: Receive) -> None:
                 left -= len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return
-
-
-async def _answer(status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
-    await JSONResponse({"detail": detail}, status)(scope, receive, send)

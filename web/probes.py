@@ -14,6 +14,7 @@ from ..core.settings import Settings
 from ..core.version import __version__
 from ..plugins.host import PluginHost
 from ..plugins.report import PluginStatus
+from .failures import refusal
 from .guard import HARDENED
 from .state import AppState, Phase, state_of
 
@@ -48,7 +49,7 @@ class Started:
             await self._app(scope, receive, send)
             return
         detail = f"the server is {NOT_READY[phase]}"
-        answer = JSONResponse({"detail": detail}, 503, {"Retry-After": "1"})
+        answer = refusal(scope, 503, detail, {"Retry-After": "1"})
         await answer(scope, receive, send)
 
 

@@ -158,7 +158,7 @@ def test_probes_tell_of_a_start_that_takes_long(cli: Cli) -> None:
         try:
             assert answer(f"{url}/health") == (500, starting)
             assert answer(f"{url}/ready") == (503, starting)
-            assert answer(f"{url}/graphql") == (503, {"detail": "the server is starting"})
+            assert answer(f"{url}/docs") == (503, {"detail": "the server is starting"})
             holder = Lease.read(cli.data)
             assert holder is not None
             assert holder.url is None

@@ -190,7 +190,7 @@ async def test_a_body_above_the_limit_is_refused_by_graphql_too(tmp_path: Path) 
         answer = await client(app).post(
             "/graphql", content=pieces(), headers={"content-type": "application/json"}
         )
-    assert (answer.status_code, set(answer.json())) == (413, {"detail"})
+    assert (answer.status_code, set(answer.json())) == (413, {"errors"})
 
 
 async def test_allowed_origins_are_told_so_by_cors(tmp_path: Path) -> None:

@@ -142,5 +142,5 @@ async def test_a_refused_handshake_is_answered_and_no_error(
             ):
                 pass
         assert refused.value.response.status_code == 403
-        assert b"detail" in (refused.value.response.body or b"")
+        assert b"elsewhere.example" in (refused.value.response.body or b"")
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

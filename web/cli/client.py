@@ -163,6 +163,6 @@ def _reason(error: InvalidStatus) -> str:
     """What an HTTP answer to a handshake says, without its envelope."""
     body = error.response.body or b""
     try:
-        return str(json.loads(body)["detail"])
+        return _told(json.loads(body)["errors"])
     except (ValueError, KeyError, TypeError):
         return f"the server answered {error.response.status_code}"

@@ -50,7 +50,6 @@ from .socket import SocketAdapter, SocketContext, SocketHandler
 
 PAGE = Path(schema_package.__path__[0]) / "static" / "graphiql" / "index.html"
 INIT_SECONDS = 10.0
-_DENIED = ("UNAUTHENTICATED", "FORBIDDEN")
 
 PAGE_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
@@ -150,7 +149,7 @@ class GraphQLView(GraphQL[Context, None]):
             return refused(refusal.error, media, refusal.status, refusal.headers)
         except MissionError as error:
             told = presented(GraphQLError(error.message, original_error=error))
-            status = STATUS_OF[error.code] if error.code in _DENIED else 400
+            status = STATUS_OF.get(error.code, 400)
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
             return refused(told, media, status, headers)
 

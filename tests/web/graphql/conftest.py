@@ -25,7 +25,7 @@ from mission_system.core.settings import Settings
 from mission_system.core.tower.mission import Mission
 from mission_system.plugins.hookspecs import hookimpl
 from mission_system.web.app import create_app
-from mission_system.web.graphql import GraphQLView
+from mission_system.web.graphql.view import GraphQLView
 
 Json = dict[str, Any]
 JSON = "application/json"
@@ -37,8 +37,10 @@ class Gate:
     """A capability that stays running until a test lets it go on."""
 
     opened: asyncio.Event = field(default_factory=asyncio.Event)
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, _: Mission) -> Reply:
+        self.entered.set()
         await self.opened.wait()
         return Reply("through the gate")
 
