@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from .report import PluginStatus
 
 LONGEST_TEXT = 300
+PACKAGE = Path(__file__).parents[1]
+OWN_FOLDERS = tuple(PACKAGE / layer for layer in ("core", "plugins", "schema", "web"))
 
 
 class PluginFault(Exception):
@@ -50,9 +52,11 @@ def describe(error: BaseException) -> str:
 
 
 def _tells(filename: str) -> bool:
-    """Whether an author looks there: not in the import machinery, nor in this package."""
-    path = Path(filename)
-    return not ("importlib" in filename or path.is_relative_to(Path(__file__).parent))
+    """Whether an author looks there: not in the import machinery, in code that was generated (a
+    dataclass's `__init__`), nor in this package."""
+    if filename.startswith("<") or "importlib" in filename:
+        return False
+    return not any(Path(filename).is_relative_to(own) for own in OWN_FOLDERS)
 
 
 def traceback_of(fault: PluginFault) -> BaseException | None:

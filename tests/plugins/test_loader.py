@@ -208,6 +208,29 @@ def test_a_raising_hook_costs_its_plugin_everything_and_others_nothing(
     assert_docs_are_served(host)
 
 
+def test_an_error_that_the_server_raises_names_the_line_of_the_plugin(
+    install: Install, settings: Settings
+) -> None:
+    install(
+        "acme-chat",
+        """
+        from mission_system import OrchestratorSpec, hookimpl
+
+        async def answer(mission): ...
+
+        @hookimpl
+        def register_orchestrators(context):
+            return [
+                OrchestratorSpec("chat", answer),
+            ]
+        """,
+    )
+    reason = report_on(load_plugins(settings), "chat").reason
+    assert reason is not None
+    assert "its events would pass for the server's own" in reason
+    assert reason.endswith("(acme_chat.py, line 9).")
+
+
 CLASHES = {
     "tool": """
         @hookimpl
