@@ -25,7 +25,8 @@ class PatientHttp(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.conn = OneWrite(h11.SERVER)
+        largest = self.config.h11_max_incomplete_event_size
+        self.conn = OneWrite(h11.SERVER) if largest is None else OneWrite(h11.SERVER, largest)
         self._seen: Any = None
         self._look_again()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import h11
 import httpx
 import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
 
 from mission_system.core.settings import Settings
 from mission_system.web import serve
@@ -78,6 +81,31 @@ def test_the_next_answer_of_a_connection_has_a_head_of_its_own() -> None:
         server.receive_data(client.send(request) + client.send(h11.EndOfMessage()))
         while server.their_state is not h11.DONE:
             server.next_event()
+
+
+@pytest.mark.parametrize(("largest", "sent"), [(None, 1 << 15), (100, 200)])
+async def test_a_head_may_be_no_larger_than_the_setting_of_uvicorn_says(
+    largest: int | None, sent: int
+) -> None:
+    config = uvicorn.Config(
+        PlainTextResponse("hi"),
+        http=PatientHttp,
+        lifespan="off",
+        log_config=None,
+        h11_max_incomplete_event_size=largest,
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))  # callers queue until it serves
+    task = asyncio.create_task(server.serve([listener]))
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    writer.write(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * sent)
+    try:
+        async with asyncio.timeout(20):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+    finally:
+        writer.transport.abort()
+        server.should_exit = True
+        await task
 
 
 async def test_a_server_answers_in_one_write(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -35,7 +36,7 @@ class Ask:
     content: Callable[[], AsyncIterator[bytes]] | bytes = BODY
     machine: str = "127.0.0.1"
     phase: Phase = "serving"
-    auth: str = "none"
+    auth: Literal["none", "tokens"] = "none"
     raised: Exception | None = None
 
 
