@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, distributions
 
 from .faults import PluginFault, describe, guard
@@ -86,9 +87,19 @@ def _refuse(problem: str) -> object:
 
 
 def _import(point: EntryPoint, distribution: str) -> object:
+    # Not `point.load()`, which does not tell a wrong name from a module that breaks, and fails in
+    # ways of its own where the value has no meaning.
+    name, _, attribute = (part.strip() for part in point.value.partition("[")[0].partition(":"))
     fix = (
-        f'Run `python -c "import {point.module}"` to see where it breaks; then correct, upgrade or '
+        f'Run `python -c "import {name}"` to see where it breaks; then correct, upgrade or '
         f"reinstall {distribution}, or disable the plugin."
     )
     with guard(f"importing {point.value}", fix):
-        return point.load()
+        module = import_module(name)
+        try:
+            return reduce(getattr, filter(None, attribute.split(".")), module)
+        except AttributeError as error:
+            raise PluginFault(
+                f"its entry point is {point.value}, and {error}.",
+                f"Correct what the entry point names, and reinstall {distribution}.",
+            ) from error

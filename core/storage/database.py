@@ -18,7 +18,9 @@ class Database(Persistence, Protocol):
     """A persistence of ours: it knows which server uses it."""
 
     async def open_beside(self) -> None:
-        """Open what a running server has leased, for a command that reads or writes beside it."""
+        """Open what a server has stored, running or not, for a command that reads or writes a row.
+
+        Makes nothing; raises NothingStored where there is nothing."""
         ...
 
     @property

@@ -66,9 +66,16 @@ class FolderUnusable(MissionError):
     code = "FOLDER_UNUSABLE"
 
     def __init__(self, folder: Path, error: OSError) -> None:
+        match error:
+            case FileExistsError() | IsADirectoryError() | NotADirectoryError():
+                advice = "Move away what is in the way, or choose"
+            case PermissionError():
+                advice = "Let this user write there, or choose"
+            case _:
+                advice = "Choose"
         super().__init__(
             f"data folder '{folder}' cannot be used: {error.strerror}: '{error.filename}'."
-            " Move away what is in the way, or choose another folder with --data or MISSION_DATA."
+            f" {advice} another folder with --data or MISSION_DATA."
         )
 
 

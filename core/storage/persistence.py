@@ -21,6 +21,18 @@ class DatabaseAway(DatabaseUnusable):
     """The database cannot be reached, or lets nobody in; that may be over soon."""
 
 
+class NothingStored(DatabaseUnusable):
+    """No server of this version has stored anything there."""
+
+    code = "NOTHING_STORED"
+
+    def __init__(self, place: str, missing: str) -> None:
+        super().__init__(
+            f"nothing of this version is stored in {place}: there is no {missing}. Check --data,"
+            " MISSION_DATA and MISSION_DATABASE_URL, or start a server there first."
+        )
+
+
 class Row(Protocol):
     """One row of a result, by column name or position."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from .persistence import Row
+from .persistence import NothingStored, Row
 
 CATALOG = {
     "sqlite": """
@@ -35,6 +35,12 @@ def lacking(rows: Iterable[Row]) -> str | None:
     if not missing:
         return None
     return missing[0] + (f" and {len(missing) - 1} more" if missing[1:] else "")
+
+
+def check_stored(rows: Iterable[Row], place: str) -> None:
+    """Raise NothingStored where `rows` of the catalog do not list every table and column."""
+    if missing := lacking(rows):
+        raise NothingStored(place, missing)
 
 
 def _missing(there: Mapping[str, set[str]]) -> Iterator[str]:

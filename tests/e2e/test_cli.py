@@ -325,6 +325,28 @@ def test_a_first_token_needs_no_server(cli: Cli) -> None:
         assert cli.run("ask", "hello").returncode == 0
 
 
+def test_where_there_are_no_tokens_it_says_so(cli: Cli) -> None:
+    with cli.server():
+        none = cli.run("token", "list")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert "there are no tokens" in none.stderr
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("command", [("list",), ("revoke", "x")])
+def test_tokens_of_a_place_where_nothing_is_are_not_looked_for_by_making_it(
+    cli: Cli, command: tuple[str, ...]
+) -> None:
+    for empty in (False, True):
+        if empty:
+            cli.data.mkdir()
+        none = cli.run("token", *command)
+        assert (none.returncode, none.stdout) == (2, "")
+        assert none.stderr.startswith("mission: nothing of this version is stored in ")
+        assert "--data" in none.stderr
+    assert list(cli.data.iterdir()) == []
+
+
 # clean-up
 
 

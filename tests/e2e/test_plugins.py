@@ -384,6 +384,31 @@ def test_commands_that_cannot_be_run_are_explained(cli: Cli, source: str, proble
     assert "Traceback" not in told.stderr
 
 
+def test_a_command_that_fails_is_told_in_a_line_and_traced_only_in_the_log(cli: Cli) -> None:
+    source = """
+import typer
+from mission_system import hookimpl
+
+def fail(): return {}["key"]
+def refuse(): raise typer.BadParameter("not so")
+def leave(): raise typer.Exit(5)
+
+@hookimpl
+def register_commands(): return [fail, refuse, leave]
+"""
+    cli.install("broken", source)
+    told = cli.run("broken", "fail")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.splitlines() == [
+        "mission: `mission broken fail` of the plugin 'broken' (broken 1.0) raised KeyError: 'key'"
+        " (broken.py, line 5). MISSION_LOG_LEVEL=debug shows the trace."
+    ]
+    traced = cli.run("broken", "fail", MISSION_LOG_LEVEL="debug")
+    assert "Traceback" in traced.stderr
+    assert "not so" in cli.run("broken", "refuse").stderr
+    assert cli.run("broken", "leave").returncode == 5
+
+
 def test_a_new_capability_passes_its_tests_installs_and_answers(cli: Cli) -> None:
     written = cli.run("new", "acme-words")
     assert written.returncode == 0, written.stderr

@@ -138,9 +138,15 @@ def test_an_entry_point_that_names_nothing_is_reported(
     install("acme-docs", GOOD)
     install("acme-gone", "", entry_points={"gone": "acme_gone:plugin"})
     install("acme-lost", "", entry_points={"lost": "acme_lots"})
+    install("acme-odd", "", entry_points={"odd": "no module!"})
     host = load_plugins(settings)
-    assert "AttributeError" in str(report_on(host, "gone"))
+    gone = report_on(host, "gone")
+    assert gone.reason == (
+        "its entry point is acme_gone:plugin, and module 'acme_gone' has no attribute 'plugin'."
+    )
+    assert gone.fix == "Correct what the entry point names, and reinstall acme-gone."
     assert "No module named 'acme_lots'" in str(report_on(host, "lost"))
+    assert report_on(host, "odd").status is PluginStatus.FAILED
     assert_docs_are_served(host)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+import structlog
 import typer
 from typer.core import TyperGroup
 
@@ -12,11 +15,22 @@ from ...core.errors import MissionError
 if TYPE_CHECKING:
     from ...plugins.host import Plugin
 
+log = structlog.get_logger(__name__)
+
+# Click's ClickException. Typer brings a Click of its own, whose types have no public names.
+USAGE = typer.BadParameter.__mro__[2]
+
 
 class UnusablePlugin(MissionError):
     """A plugin whose commands were asked for did not load, or has none."""
 
     code = "UNUSABLE_PLUGIN"
+
+
+class CommandFailed(MissionError):
+    """A plugin's command raised what is no word to the person who typed it."""
+
+    code = "COMMAND_FAILED"
 
 
 class Commands(TyperGroup):
@@ -66,7 +80,7 @@ def _group(plugin: Plugin) -> Any:
     )
     app.callback()(_callback)  # so that a single command keeps its name
     for function in plugin.contributions.commands:
-        app.command(command_name(function))(function)
+        app.command(command_name(function))(_explained(function, plugin))
     try:
         with guard("reading its commands", "Use argument types that Typer knows."):
             return typer.main.get_command(app)
@@ -74,6 +88,32 @@ def _group(plugin: Plugin) -> Any:
         raise UnusablePlugin(
             f"Plugin {plugin.report.title}: {fault.reason}\n{fault.fix}"
         ) from fault
+
+
+def _explained(function: Callable[..., object], plugin: Plugin) -> Callable[..., object]:
+    """The command, whose failure is told in a line; the log has the trace, at `debug`."""
+    from ...plugins.contributions import command_name
+    from ...plugins.faults import describe
+    from ..logs import configure_logs
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> object:
+        try:
+            return function(*args, **kwargs)
+        except (MissionError, OSError, typer.Abort, typer.Exit):
+            raise
+        except Exception as error:
+            if isinstance(error, USAGE):
+                raise
+            configure_logs(plugin.context.settings)
+            name = f"mission {plugin.context.name} {command_name(function)}"
+            log.debug("plugin.command_failed", command=name, exc_info=error)
+            raise CommandFailed(
+                f"`{name}` of the plugin {plugin.report.title} raised {describe(error)}."
+                " MISSION_LOG_LEVEL=debug shows the trace."
+            ) from error
+
+    return run
 
 
 def _callback() -> None: ...

@@ -47,7 +47,7 @@ def create(
     """Make a token and show it: the only time that anybody sees it."""
 
     async def work() -> tuple[Token, str]:
-        async with _tokens(data) as tokens:
+        async with _tokens(data, make=True) as tokens:
             return await tokens.create(user, role=role.value, label=label, days=days)
 
     _, secret = asyncio.run(work())
@@ -62,7 +62,10 @@ def list_tokens(data: Data = None) -> None:
         async with _tokens(data) as tokens:
             return await tokens.list_tokens()
 
-    for each in asyncio.run(work()):
+    found = asyncio.run(work())
+    if not found:
+        typer.echo("there are no tokens; make one with: mission token create USER", err=True)
+    for each in found:
         until = each.expires_at.isoformat(" ", "minutes") if each.expires_at else "for ever"
         state = "revoked" if each.revoked_at else "expired" if not each.valid else until
         typer.echo("  ".join((each.id, each.role.ljust(7), each.user_id, state, each.label)))
@@ -84,7 +87,8 @@ def revoke(
 
 
 @asynccontextmanager
-async def _tokens(data: Path | None) -> AsyncIterator[TokenService]:
+async def _tokens(data: Path | None, *, make: bool = False) -> AsyncIterator[TokenService]:
+    """Those of the storage that is there; with `make`, of a new one where there is none."""
     from ...core.storage.database import make_database
     from ...core.storage.lease import LeaseHeld
     from ...core.tokens.service import TokenService
@@ -92,7 +96,7 @@ async def _tokens(data: Path | None) -> AsyncIterator[TokenService]:
 
     database = make_database(settings_from(data=data))
     try:
-        await database.open()
+        await (database.open() if make else database.open_beside())
     except LeaseHeld:
         await database.open_beside()
     try:

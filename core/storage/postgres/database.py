@@ -10,6 +10,7 @@ from typing import TypeVar
 from ...errors import Unavailable
 from ..lease import Lease
 from ..persistence import DatabaseAway, Params, Persistence, Row, Unit
+from ..tables import CATALOG, check_stored
 from .connection import FAILURES, connect, shown
 from .lease import DatabaseLease
 from .migrate import migrate
@@ -51,16 +52,19 @@ class PostgresDatabase:
             self._opened = opened.pop_all()
 
     async def open_beside(self) -> None:
-        """Open what a running server has leased and migrated, for a command beside it that reads
-        or writes a row of its own.
+        """Open what a server has leased and migrated, running or not, for a command that reads or
+        writes a row of its own. Makes nothing.
 
         Raises:
+            NothingStored: there are not all tables.
             DatabaseUnusable: as `open`.
         """
         async with AsyncExitStack() as opened:
             with self._usable():
                 await (await connect(self._url)).close()
                 await self._begin(opened, _at_once)
+                columns = await self.fetch_all(CATALOG[self.backend])
+            check_stored(columns, f"the database at {shown(self._url)}")
             self._opened = opened.pop_all()
 
     async def _begin(self, opened: AsyncExitStack, ready: Callable[[], Awaitable[None]]) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...errors import Unavailable
-from ..lease import Lease
-from ..persistence import DatabaseUnusable, Params, Persistence, Row, Unit
+from ..lease import FolderUnusable, Lease
+from ..persistence import DatabaseUnusable, NothingStored, Params, Persistence, Row, Unit
+from ..tables import CATALOG, check_stored
 from .connection import connect
 from .migrate import migrate
 from .readers import Readers
@@ -35,11 +36,12 @@ class SqliteDatabase:
 
         Raises:
             LeaseHeld: another server uses the folder.
+            FolderUnusable: it cannot be written, or something in it is in the way.
             DatabaseUnusable: the file is damaged, or is something else.
         """
         self.lease.acquire()
         try:
-            os.close(os.open(self._path, os.O_CREAT, 0o600))  # private before anything is in it
+            self._touch(os.O_CREAT)  # private before anything is in it
             _check(self._path)
             await migrate(self._path)
             await self._begin()
@@ -48,14 +50,25 @@ class SqliteDatabase:
             raise
 
     async def open_beside(self) -> None:
-        """Open what a running server has leased and migrated, for a command beside it that reads
-        or writes a row of its own.
+        """Open what a server has leased and migrated, running or not, for a command that reads or
+        writes a row of its own. Makes nothing.
 
         Raises:
-            DatabaseUnusable: as `open`.
+            NothingStored: there is no file, or not all tables.
+            FolderUnusable, DatabaseUnusable: as `open`.
         """
+        place = f"the data folder '{self.folder}'"
+        try:
+            self._touch(os.O_RDWR)
+        except FileNotFoundError:
+            raise NothingStored(place, self._path.name) from None
         _check(self._path)
         await self._begin()
+        try:
+            check_stored(await self.fetch_all(CATALOG[self.backend]), place)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Finish what is queued, close the file, give the lease back."""
@@ -92,6 +105,14 @@ class SqliteDatabase:
 
     async def units_ended(self) -> None:
         await self.write(nothing)  # one after another: it comes after all the others
+
+    def _touch(self, flags: int) -> None:
+        try:
+            os.close(os.open(self._path, flags, 0o600))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise FolderUnusable(self.folder, error) from error
 
     async def _begin(self) -> None:
         writer = Writer(self._path)

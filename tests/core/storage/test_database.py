@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mission_system.core.storage.database import Database
-from mission_system.core.storage.lease import Lease
+from mission_system.core.storage.lease import FolderUnusable, Lease
 from mission_system.core.storage.migrate import tortoise_config
-from mission_system.core.storage.persistence import Transaction
+from mission_system.core.storage.persistence import NothingStored, Transaction
 from mission_system.core.storage.sqlite import database as sqlite_database
 from mission_system.core.storage.sqlite.database import DatabaseUnusable, SqliteDatabase
 from mission_system.core.storage.sqlite.migrate import migrate
@@ -25,6 +25,36 @@ async def test_failed_open_gives_the_lease_back(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnusable, match="not a database"):
         await SqliteDatabase(tmp_path).open()
     assert Lease.read(tmp_path) is None
+
+
+async def test_folder_where_the_file_belongs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mission.sqlite3").mkdir()
+    for opening in (SqliteDatabase(tmp_path).open, SqliteDatabase(tmp_path).open_beside):
+        with pytest.raises(
+            FolderUnusable, match=r"mission\.sqlite3'\. Move away what is in the way"
+        ):
+            await opening()
+    assert Lease.read(tmp_path) is None
+
+
+async def test_opening_beside_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(NothingStored, match="start a server there first"):
+        await SqliteDatabase(tmp_path).open_beside()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_opening_beside_makes_no_table(make: Callable[[], Database]) -> None:
+    async def drop(tx: Transaction) -> None:
+        await tx.execute("DROP TABLE token")
+
+    database = make()
+    await database.open()
+    await database.close()
+    await database.open_beside()
+    await database.write(drop)
+    await database.close()
+    with pytest.raises(NothingStored, match="there is no table token"):
+        await make().open_beside()
 
 
 async def test_database_file_is_private(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def test_new_data_folder_is_private(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["server.lock", "server.json.new"])
 def test_folder_where_the_lock_belongs_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    with pytest.raises(FolderUnusable, match=f"Is a directory: '{tmp_path}/{name}'"):
+    told = f"Is a directory: '{tmp_path}/{name}'. Move away"
+    with pytest.raises(FolderUnusable, match=told):
         Lease(tmp_path).acquire()
     assert name != "server.json.new" or Lease.read(tmp_path) is None
 
@@ -72,6 +73,13 @@ def test_file_where_the_folder_belongs_is_named(tmp_path: Path) -> None:
         Lease(tmp_path / "data").acquire()
     with pytest.raises(FolderUnusable, match="--data"):
         Lease.read(tmp_path / "data")
+
+
+def test_folder_that_cannot_be_made_is_not_said_to_be_in_the_way(tmp_path: Path) -> None:
+    with pytest.raises(FolderUnusable, match=r"'\. Choose another folder with --data"):
+        Lease(tmp_path / ("x" * 1000)).acquire()
+    denied = FolderUnusable(tmp_path, PermissionError(13, "Permission denied", "x"))
+    assert "'x'. Let this user write there, or choose another folder" in denied.message
 
 
 def test_folder_that_the_server_makes_is_unknown_to_git_and_others_are_left_alone(
