@@ -26,6 +26,8 @@ _IN_ORDER = (
     "SELECT pid, created_at, CASE WHEN state = ? AND parent_pid IS NULL AND completed_at < ?"
     " THEN 1 ELSE 0 END AS is_old FROM process WHERE pid > ? ORDER BY pid LIMIT ?"
 )
+# Sessions that may have surplus. What has not ended or was spawned counts too, for then an index
+# alone can tell; what goes is ranked among ended requests, by the next read.
 _CROWDED = (
     "SELECT session_id FROM process WHERE session_id > ? AND session_id <= ?"
     " GROUP BY session_id HAVING COUNT(*) > ?"
