@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import structlog
 
 from ..clock import Micros, from_datetime, now
+from ..trouble import Trouble
 from .event import Event
 from .hub import ALL, Hub
 from .log import MAX_READ, EventLog
@@ -44,6 +45,7 @@ class Feed:
 
         seen: OrderedDict[int, tuple[int, Micros]] = OrderedDict()
         since = now()  # a stream that is not in `seen` has been silent since then
+        trouble = Trouble(log, "events.unread", "events.read_again")
         self._hub.listen(ALL, listen)
         try:
             while True:
@@ -59,11 +61,12 @@ class Feed:
                     while after < newest:  # what comes meanwhile has a hint of its own
                         try:
                             events = await self._log.read(stream, after)
-                        except Exception:
-                            log.exception("events.unread", stream=stream)
+                        except Exception as error:
+                            trouble.met(error, stream=stream)
                             listen(stream, newest)
                             await asyncio.sleep(RETRY_SECONDS)  # the storage may need a moment
                             break
+                        trouble.passed()
                         if not events:
                             break
                         after = events[-1].seq

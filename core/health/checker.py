@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ..deadline import Bounded
 from ..errors import MissionError
 from ..llm.factory import LLMFactory
 from ..llm.roles import DEFAULT_ROLE, providers_in_use
+from ..trouble import Trouble
 from ..version import __version__
 from .database import Database, database_check
 from .models import models_check
@@ -40,6 +42,9 @@ class HealthChecker:
     def __init__(self, version: str, checks: Mapping[str, Check], timeout: float = 5.0) -> None:
         self._version = version
         self._checks = {name: Bounded(check) for name, check in checks.items()}
+        self._troubles = defaultdict[str, Trouble](
+            lambda: Trouble(log, "health.check_failed", "health.check_works_again")
+        )
         self._timeout = timeout
         self._timeouts: dict[str, float] = {}
         self._started = time.monotonic()
@@ -98,12 +103,13 @@ class HealthChecker:
         timeout = self._timeouts.get(name, self._timeout)
         try:
             health = mended(await self._checks[name].within(timeout), ComponentStatus.DOWN)
+            self._troubles[name].passed()
         except TimeoutError:
             health = _down(f"no answer within {timeout:g} s")
         except MissionError as error:
             health = _down(error.message)
-        except Exception:
-            log.warning("health.check_failed", component=name, exc_info=True)
+        except Exception as error:
+            self._troubles[name].met(error, component=name)
             health = _down("the check failed; the server's log says why")
         taken = round((time.monotonic() - began) * 1000, 3)
         return health.model_copy(update={"latency_ms": taken, "last_check": datetime.now(UTC)})

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from ..storage.failures import storage_failed
+from ..trouble import Trouble
 from .children import Aftermath
 from .process import ProcessControlBlock, ProcessState
 from .runner import Runner, Start
@@ -38,6 +39,7 @@ class Execution:
         self._watchers = watchers
         self._follow = follow
         self._is_open = is_open
+        self._trouble = Trouble(log, "run failed; trying again", "runs are stored again")
 
     async def run(self, pid: str, start: Start | None) -> bool:
         """Run a process; whether it is to be put in line again.
@@ -51,11 +53,14 @@ class Execution:
             try:
                 if failed and await self._is_settled(pid):
                     return False
-                return await self._run_once(pid, start)
+                again = await self._run_once(pid, start)
             except Exception as error:
                 if not storage_failed(error):
                     raise
-                log.exception("run failed; trying again", pid=pid, seconds=pause)
+                self._trouble.met(error, pid=pid)
+            else:
+                self._trouble.passed()
+                return again
             if not self._is_open():
                 return False
             await asyncio.sleep(pause)

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from ..clock import SECOND, Micros, now
+from ..trouble import Trouble
 
 POLL_SECONDS = 30.0  # the last net: a failed round, or what another node has stored
 BATCH = 500
@@ -55,6 +56,7 @@ class Expiry(Generic[D]):
 
     async def run(self) -> None:
         """For as long as the tower is open."""
+        trouble = Trouble(log, "expiry failed; trying again", "expiry works again")
         while True:
             self._sooner.clear()
             self._next = None
@@ -63,8 +65,10 @@ class Expiry(Generic[D]):
                 due = await self._round(at := now())
                 if due is not None:
                     pause = min(pause, max(0.0, (due - at) / SECOND))
-            except Exception:
-                log.exception("expiry failed; trying again", seconds=pause)
+            except Exception as error:
+                trouble.met(error)
+            else:
+                trouble.passed()
             self._next = now() + round(pause * SECOND)
             try:
                 async with asyncio.timeout(pause):

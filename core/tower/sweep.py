@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import structlog
 
 from ..storage.failures import storage_failed
+from ..trouble import Trouble
 from .process import ProcessControlBlock, ProcessState
 from .store import ProcessStore
 from .transitions import Transitions
@@ -38,6 +39,7 @@ class Sweep:
         self._holds = holds
         self._enqueue = enqueue
         self._wanted = asyncio.Event()
+        self._trouble = Trouble(log, "sweep failed; trying again", "sweep works again")
 
     async def watched(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this; where the storage fails, look afterwards for what it may have left."""
@@ -56,9 +58,11 @@ class Sweep:
             self._wanted.clear()
             try:
                 await self._round()
-            except Exception:
-                log.exception("sweep failed; trying again")
+            except Exception as error:
+                self._trouble.met(error)
                 self._wanted.set()
+            else:
+                self._trouble.passed()
 
     async def _round(self) -> None:
         for pid in await self._store.pids_in(ProcessState.RUNNING):

@@ -18,6 +18,7 @@ from itertools import count
 import structlog
 
 from ...storage.persistence import Persistence, Row, Transaction
+from ...trouble import Trouble
 from .blocks import PAGES, Block, Blocks, ids_in
 from .building import HEAVY, Building
 from .pages import Page
@@ -69,6 +70,9 @@ class Indexer:
 
     async def _run(self) -> None:
         begun = False
+        trouble = Trouble(
+            log, "the search index is behind; trying again", "the search index is made again"
+        )
         self.wake()
         while True:
             await self._wake.wait()
@@ -79,10 +83,12 @@ class Indexer:
                     await self.begin()
                     begun = True
                 await self.round()
-            except Exception:
+            except Exception as error:
                 begun = False
                 self.wake()
-                log.exception("the search index is behind; trying again", seconds=ROUND_SECONDS)
+                trouble.met(error)
+            else:
+                trouble.passed()
 
     async def begin(self) -> None:
         """Take up what an earlier server has left."""

@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from ...errors import Unavailable
+from ...trouble import Trouble
 from ..lease import DatabaseHeld
 from .connection import FAILURES, connect, is_gone, shown
 from .locks import LEASE
@@ -146,6 +147,7 @@ class DatabaseLease:
             self._known.clear()
             log.warning("database.lease_lost")
             await self._disconnect()
+            trouble = Trouble(log, "database.lease_not_taken", "database.lease_taken_again")
             while not self._known.is_set():
                 try:
                     await self._take()
@@ -157,7 +159,7 @@ class DatabaseLease:
                     return
                 except Exception as error:
                     if not is_gone(error):
-                        log.warning("database.lease_not_taken", error=str(error))
+                        trouble.met(error)
                     await asyncio.sleep(AGAIN_SECONDS)
 
     async def _until_gone(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 
 from mission_system.core.errors import ChildFailed, Unavailable
 from mission_system.core.tower import sweep
@@ -60,6 +61,31 @@ async def test_an_answer_is_acted_on(start_node, send, ann, lose) -> None:
     with pytest.raises(Unavailable):
         await node.tower.resume_request(ann, process.pending.id, "blue")
     assert (await node.tower.wait(ann, process.pid, 30)).reply == "blue"
+
+
+async def test_a_storage_that_stays_away_is_not_told_each_time(
+    start_node, send, ann, lose, monkeypatch
+) -> None:
+    node = await start_node(asks)
+    process = await send(node)
+    store = node.tower.upkeep.sweep._store
+    find, failures = store.pids_in, [Unavailable("away")] * 50
+
+    async def away(state: ProcessState) -> list[str]:
+        if failures:
+            raise failures.pop()
+        return await find(state)
+
+    monkeypatch.setattr(store, "pids_in", away)
+
+    lose(node, "Resolver")
+    with structlog.testing.capture_logs() as lines:
+        with pytest.raises(Unavailable):
+            await node.tower.resume_request(ann, process.pending.id, "blue")
+        assert (await node.tower.wait(ann, process.pid, 30)).reply == "blue"
+    assert failures == []
+    told = [line["event"] for line in lines if line["event"].startswith("sweep")]
+    assert told == ["sweep failed; trying again", "sweep works again"]
 
 
 async def test_a_request_is_run(start_node, send, ann, lose) -> None:
