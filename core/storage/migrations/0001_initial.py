@@ -20,7 +20,8 @@ PARTIAL_INDEXES = [
 
 # What everybody has used is added up where it is stored, for a scan of all sessions takes long.
 # In parts, so that units of many sessions do not wait for one row.
-SHARD = "NEW.session_id % 64"
+SHARDS = 64
+SHARD = f"NEW.session_id % {SHARDS}"
 USED = ("processes", "llm_calls", "tool_calls", "tokens_in", "tokens_out", "cost", "elapsed")
 REPLIED = ("calls", "tokens_in", "tokens_out", "cost")
 
@@ -69,6 +70,11 @@ class KeepTotals(ops.RunSQL):
             # The editor's own way cuts at every semicolon.
             await state_editor.client.execute_script(sql)
 
+
+# There from the start: a row that is made at first use cannot be locked before.
+SHARD_ROWS = "INSERT INTO system_usage (shard, {}) VALUES {}".format(  # noqa: S608
+    ", ".join(USED), ", ".join(f"({shard}{', 0' * len(USED)})" for shard in range(SHARDS))
+)
 
 TOTALS = [
     KeepTotals("usage", "system_usage", {"shard": SHARD}, USED),
@@ -798,6 +804,6 @@ class Migration(migrations.Migration):
             },
             bases=["Model"],
         ),
-        ops.RunSQL(PARTIAL_INDEXES),
+        ops.RunSQL([*PARTIAL_INDEXES, SHARD_ROWS]),
         *TOTALS,
     ]
