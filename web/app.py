@@ -117,12 +117,13 @@ def _warn_of_unknown_names(runtime: MissionRuntime, capabilities: CapabilityRegi
         for role, providers in providers_in_use(settings).items():
             for provider in providers:
                 if provider not in factory:
-                    log.warning(
+                    own = provider != settings.llm_provider
+                    setting = "MISSION_LLM_ROLES" if own else "MISSION_LLM_PROVIDER"
+                    log.error(
                         "settings.unknown_llm_provider",
                         provider=provider,
                         role=role,
-                        fix="in MISSION_LLM_PROVIDER and MISSION_LLM_ROLES name one of:"
-                        f" {', '.join(factory)}",
+                        fix=f"in {setting} name one of: {', '.join(factory)}",
                     )
     for problem in runtime.prompts.problems():
         log.warning("settings.unusable_prompt", problem=problem, fix="correct MISSION_PROMPTS")

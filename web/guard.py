@@ -71,7 +71,7 @@ class Guard:
         headers = Headers(scope=scope)
         why = self._stranger(scope) or self._refusal(scope["path"], headers)
         if why:
-            await _refuse(why, scope, receive, send)
+            await forbid(why, scope, receive, send)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         elif _length(headers) > self._limit:
@@ -191,7 +191,8 @@ def _hardened(send: Send) -> Send:
     return hardened
 
 
-async def _refuse(detail: str, scope: Scope, receive: Receive, send: Send) -> None:
+async def forbid(detail: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 403 to a request, or to the handshake of a WebSocket, and say why."""
     denial = "websocket.http.response" in scope.get("extensions", {})
     if scope["type"] == "http" or denial:
         await refusal(scope, 403, detail)(scope, receive, send)

@@ -10,6 +10,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from ..core.errors import MissionError
 from .auth import TokenLost, secret_of
 from .event_manager import SEND_SECONDS, Client
+from .guard import forbid
 from .state import state_of
 
 GOING_AWAY = 1001
@@ -28,8 +29,8 @@ async def serve(socket: WebSocket) -> None:
     secret = socket.query_params.get("token") or secret_of(socket)
     try:
         caller = await state.auth.caller(socket, secret) if state.auth.required else None
-    except MissionError:
-        await socket.close()  # before it is accepted: the handshake gets a 403
+    except MissionError as error:
+        await forbid(error.message, socket.scope, socket.receive, socket.send)
         return
     await socket.accept()
     client = Client(socket, caller, state.settings)

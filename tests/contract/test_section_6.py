@@ -50,6 +50,7 @@ def test_6_where_it_is_required_a_wrong_token_is_refused(asking: Served) -> None
         with pytest.raises(InvalidStatus) as refused, listening(asking, query):
             pass
         assert refused.value.response.status_code == 403
+        assert "a valid token is needed" in refused.value.response.body.decode()
     with listening(asking, f"?token={token}") as listener:
         listener.ping()
     with listening(asking, additional_headers={"Authorization": f"Bearer {token}"}) as listener:

@@ -81,6 +81,18 @@ def test_without_a_server_it_says_how_to_start_one(cli: Cli) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("path", ["/nope", "/graphql"])
+def test_an_address_with_a_path_where_no_server_is_says_what_is_wrong(
+    shared: Cli, path: str
+) -> None:
+    holder = Lease.read(shared.data)
+    assert holder is not None
+    done = shared.run("questions", "--url", f"{holder.url}{path}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{holder.url}{path} is not where a server is" in done.stderr
+    assert "has no path, such as http://127.0.0.1:8000" in done.stderr
+
+
 # questions
 
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from mission_system import Mission, OrchestratorSpec, PluginContext, hookimpl
 from mission_system.core.health.result import ComponentHealth, ComponentStatus
 from mission_system.core.identity import LOCAL
+from mission_system.core.llm.roles import RoleSettings
 from mission_system.core.runtime import MissionRuntime
 from mission_system.core.settings import Settings
 from mission_system.core.storage.lease import Lease, LeaseHeld
@@ -378,6 +379,21 @@ def test_a_name_that_nobody_has_is_told_of_at_the_start(
     with capture_logs() as logs:
         create_app(settings(tmp_path))
     assert event not in [log["event"] for log in logs]
+
+
+def test_a_role_of_an_unknown_provider_is_an_error_of_the_setting_that_names_it(
+    tmp_path: Path,
+) -> None:
+    roles = {"writer": RoleSettings(provider="opnai")}
+    with capture_logs() as logs:
+        create_app(settings(tmp_path, llm_provider="antropic", llm_roles=roles))
+    told = [log for log in logs if log["event"] == "settings.unknown_llm_provider"]
+    assert [(log["log_level"], log["role"], log["provider"]) for log in told] == [
+        ("error", "default", "antropic"),
+        ("error", "writer", "opnai"),
+    ]
+    for log, setting in zip(told, ("MISSION_LLM_PROVIDER", "MISSION_LLM_ROLES"), strict=True):
+        assert log["fix"].startswith(f"in {setting} name one of: anthropic, ")
 
 
 def test_a_prompt_of_the_settings_that_nobody_has_is_told_of_at_the_start(tmp_path: Path) -> None:

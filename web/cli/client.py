@@ -128,9 +128,14 @@ class Client:
             ) as socket:
                 yield socket
         except InvalidStatus as error:
-            if error.response.status_code == 503:  # it is starting
-                raise ServerGone(f"{url}: {_reason(error)}") from None
-            raise Refused(_reason(error)) from None
+            status, reason = error.response.status_code, _reason(error)
+            if status == 503:  # it is starting
+                raise ServerGone(f"{url}: {reason or 'the server answered 503'}") from None
+            raise Refused(
+                reason
+                or f"{url} is not where a server is: {address} was answered with {status}. Its"
+                " address has no path, such as http://127.0.0.1:8000"
+            ) from None
         except ConnectionClosed as error:
             if error.rcvd is not None and error.rcvd.code == FORBIDDEN:
                 raise Refused(
@@ -159,10 +164,10 @@ def _told(errors: list[Json]) -> str:
     return "; ".join(str(error.get("message")) for error in errors)
 
 
-def _reason(error: InvalidStatus) -> str:
-    """What an HTTP answer to a handshake says, without its envelope."""
-    body = error.response.body or b""
+def _reason(error: InvalidStatus) -> str | None:
+    """What an HTTP answer to a handshake says, without its envelope; None where it says nothing."""
     try:
-        return _told(json.loads(body)["errors"])
-    except (ValueError, KeyError, TypeError):
-        return f"the server answered {error.response.status_code}"
+        body = json.loads(error.response.body or b"")
+        return _told(body["errors"]) if "errors" in body else str(body["detail"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -22,7 +22,7 @@ from ...core.errors import MissionError, QuotaExceeded
 from ...core.identity import Caller
 from ...schema.context import Context
 from ...schema.errors import presented
-from ..auth import USER_HEADER, bearer, secret_of, user_name, user_named
+from ..auth import USER_HEADER, bearer, secret_of, user_name
 from .answer import written
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 EXTENSIONS: ContextVar[dict[str, Any] | None] = ContextVar("extensions")
 """What was sent beside the document of an operation: the task that runs it takes it along."""
+
+MAX_REASON = 123
+"""Bytes of text that the protocol has room for when a connection is closed."""
 
 NOBODY = Caller("")
 """Who calls before that is known: owns nothing, and no operation runs yet."""
@@ -52,6 +55,11 @@ class SocketAdapter(ASGIWebSocketAdapter):
                 raise NonJsonMessageReceived
             yield message
 
+    async def close(self, code: int, reason: str) -> None:
+        """Strawberry has one reason for all callers that are refused; theirs is `refusal`."""
+        told = getattr(self.ws.state, "refusal", reason).encode()[:MAX_REASON]
+        await super().close(code, told.decode(errors="ignore"))
+
     async def send_json(self, message: Mapping[str, object]) -> None:
         try:
             await super().send_json(message)
@@ -64,9 +72,7 @@ class SocketContext(Context):
     """One connection's view of the server. Who calls is known once `admit` has been."""
 
     def __init__(self, socket: WebSocket, state: AppState) -> None:
-        """Raises InvalidInput where the handshake names no user that could be one."""
         super().__init__(state.node, NOBODY, state.plugins)
-        user_named(socket)
         self.connection_params: Mapping[str, object] = {}
         """The payload of the protocol's handshake; Strawberry puts it here."""
         self.secret: str | None = None
@@ -88,6 +94,7 @@ class SocketContext(Context):
             user = user_name(given.get(USER_HEADER.lower()))
             self.caller = await self._auth.caller(self._socket, self.secret, user)
         except MissionError as error:
+            self._socket.state.refusal = error.message
             raise ConnectionRejectionError from error
 
 

@@ -39,8 +39,9 @@ from ...plugins.host import PluginHost
 from ...schema.build import build_schema
 from ...schema.context import Context
 from ...schema.errors import presented
-from ..auth import FORBIDDEN, TokenLost, secret_of
+from ..auth import FORBIDDEN, TokenLost, secret_of, user_named
 from ..failures import STATUS_OF
+from ..guard import forbid
 from ..stall import STALLED_SECONDS, DropStalled
 from ..state import state_of
 from .answer import answered, answered_together, refused, written
@@ -104,17 +105,18 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._socket(WebSocket(scope, receive, send))
+            try:
+                user_named(HTTPConnection(scope))
+            except MissionError as error:
+                await forbid(error.message, scope, receive, send)
+            else:
+                await self._socket(WebSocket(scope, receive, send))
             return
         response = await self._respond(Request(scope, receive))
         await response(scope, receive, send)
 
     async def _socket(self, socket: WebSocket) -> None:
-        try:
-            context = SocketContext(socket, state_of(socket))
-        except MissionError:
-            await self.reject_websocket(socket)
-            return
+        context = SocketContext(socket, state_of(socket))
         try:
             async with state_of(socket).auth.while_valid(lambda: context.secret):
                 await self.run(socket, context=context)

@@ -10,6 +10,8 @@ import structlog
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
+from mission_system.core.errors import Forbidden
+
 from .conftest import Connect, Http, Json, Server, Socket
 
 EVENTS = """
@@ -245,14 +247,15 @@ async def test_another_protocol_is_not_spoken(connected: Connect) -> None:
 async def test_a_page_elsewhere_or_a_caller_without_a_name_cannot_connect(
     connected: Connect,
 ) -> None:
-    for options in (
-        {"origin": "https://evil.example"},
-        {"additional_headers": {"X-Mission-User": "x" * 300}},
+    for options, reason in (
+        ({"origin": "https://evil.example"}, "Origin 'https://evil.example' may not call"),
+        ({"additional_headers": {"X-Mission-User": "x" * 300}}, "X-Mission-User: "),
     ):
         with pytest.raises(InvalidStatus) as refusal:
             async with connected(**options):
                 pass
         assert refusal.value.response.status_code == 403
+        assert reason in refusal.value.response.body.decode()
 
 
 async def test_the_handshake_of_the_protocol_names_the_user_for_whom_no_header_can(
@@ -284,6 +287,20 @@ async def test_a_handshake_that_names_nobody_closes_the_socket(
     async with connected(init=False) as socket:
         await socket.send({"type": "connection_init", "payload": {"X-Mission-User": name}})
         assert await socket.closed() == 4403
+        assert str(socket.connection.close_reason).startswith("X-Mission-User: must ")
+
+
+async def test_a_reason_that_is_too_long_for_the_protocol_is_cut(
+    connected: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise Forbidden("ä" * 100)
+
+    monkeypatch.setattr(server.app.state.auth, "caller", refuse)
+    async with connected(init=False) as socket:
+        await socket.send({"type": "connection_init"})
+        assert await socket.closed() == 4403
+        assert socket.connection.close_reason == "ä" * 61
 
 
 async def test_a_handshake_cannot_name_another_than_the_header_does(connected: Connect) -> None:
