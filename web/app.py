@@ -23,6 +23,7 @@ from ..core.runtime import MissionRuntime, create_mission_runtime
 from ..core.settings import Settings
 from ..plugins.host import PluginHost
 from ..plugins.loader import load_plugins
+from ..plugins.variables import unknown_variables
 from . import metrics, probes, ws
 from .auth import USER_HEADER
 from .failures import GRAPHQL, Incidents, http_error, mission_error
@@ -69,6 +70,7 @@ def create_app(
     capability = probes.capability_check(settings, capabilities)
     node.health.register("capability", capability, timeout=1)
     _warn_of_unknown_names(runtime, node.capabilities)
+    _warn_of_unknown_variables(host)
     state = AppState(settings, host, node)
     graphql = GraphQLView(settings, host)
     app = Starlette(
@@ -134,6 +136,13 @@ def _warn_of_unknown_names(runtime: MissionRuntime, capabilities: CapabilityRegi
             capability=settings.default_capability,
             fix=f"set MISSION_DEFAULT_CAPABILITY to one of: {names}",
         )
+
+
+def _warn_of_unknown_variables(host: PluginHost) -> None:
+    """By name alone: the value may be a secret."""
+    for variable, meant in unknown_variables(report.name for report in host.reports).items():
+        fix = f"write {meant}" if meant else "remove it"
+        log.warning("settings.unknown_variable", variable=variable, fix=f"nobody reads it; {fix}")
 
 
 def _middleware(state: AppState) -> list[Middleware]:

@@ -381,6 +381,19 @@ def test_a_name_that_nobody_has_is_told_of_at_the_start(
     assert event not in [log["event"] for log in logs]
 
 
+def test_a_variable_that_nobody_reads_is_told_of_without_its_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISSION_DATABASE_URI", "postgres://ann:secret@host/db")
+    monkeypatch.setenv("MISSION_ASSISTANT_MOOD", "good")  # the plugin's own business
+    with capture_logs() as logs:
+        create_app(settings(tmp_path))
+    [told] = [log for log in logs if log["event"] == "settings.unknown_variable"]
+    assert told["variable"] == "MISSION_DATABASE_URI"
+    assert told["fix"] == "nobody reads it; write MISSION_DATABASE_URL"
+    assert "secret" not in str(told)
+
+
 def test_a_role_of_an_unknown_provider_is_an_error_of_the_setting_that_names_it(
     tmp_path: Path,
 ) -> None:
