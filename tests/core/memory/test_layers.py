@@ -115,6 +115,9 @@ async def test_canonical_memory_is_sessions_and_messages(node: Node) -> None:
     await check(9)
     await node.chat.delete_session(ANN, first.session_id)
     await check(9)
+    at = datetime.now(UTC)
+    await node.chat.update_session(ANN, second.session_id, title="new", archived_at=at)
+    assert shown((await layers(node))["L1"]) == (9, seen[-1])
 
 
 async def test_the_log_of_events_is_a_layer(node: Node) -> None:
