@@ -40,13 +40,17 @@ def probe(server: Server, ends: Connection) -> None:
 def beside_probes(server: Server, work: Target, seconds: float) -> tuple[Measured, float, float]:
     """The work, the probes a second, and the server's processor time a second, all together."""
     here, there = multiprocessing.Pipe()
-    prober = multiprocessing.Process(target=probe, args=(server, there))
+    prober = multiprocessing.Process(target=probe, args=(server, there), daemon=True)
     prober.start()
+    there.close()  # the prober's alone now, so that its end is the end of what comes
     processor, began = server.processor_seconds(), time.perf_counter()
     measured = drive(work, 1, seconds)
     busy = (server.processor_seconds() - processor) / (time.perf_counter() - began)
-    here.send(None)
-    asked, took = here.recv()
+    try:
+        here.send(None)
+        asked, took = here.recv()
+    except (EOFError, ConnectionError):
+        raise SystemExit("the prober has failed; why is above") from None
     prober.join()
     return measured, asked / took, busy
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,28 @@ xllamacpp: Any = importlib.import_module("xllamacpp")  # has no types
 SECONDS = 60.0
 
 
-class Llama:
-    """As much of a llama server as is asked: its health, on a port that stays the same."""
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port for servers that come and go: no other program gets it between two of them."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))  # without listening: while there is no server, it is refused
+        yield holder.getsockname()[1]
 
-    def __init__(self) -> None:
+
+class Llama:
+    """As much of a llama server as is asked: its health."""
+
+    def __init__(self, port: int) -> None:
         self.status = "ok"
-        self.port = 0
+        self.port = port
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(
+            self._answer, "127.0.0.1", self.port, reuse_port=True
+        )
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -65,10 +77,10 @@ async def until(url: str, status: int, seen: Callable[[Any], bool] = lambda _: T
 
 
 @pytest.fixture
-async def llama(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Llama]:
-    llama = Llama()
+async def llama(monkeypatch: pytest.MonkeyPatch, port: int) -> AsyncIterator[Llama]:
+    llama = Llama(port)
     await llama.start()
-    monkeypatch.setenv("LLAMASERVER_HOST", f"http://127.0.0.1:{llama.port}")
+    monkeypatch.setenv("LLAMASERVER_HOST", f"http://127.0.0.1:{port}")
     yield llama
     await llama.stop()
 
@@ -100,13 +112,12 @@ def llama_cpp(model: Path, port: int) -> Any:
 
 
 async def test_readiness_follows_a_real_llama_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
     model = tmp_path / "tiny.gguf"
     write_tiny_model(model)
-    llama = await asyncio.to_thread(llama_cpp, model, 0)
+    llama = await asyncio.to_thread(llama_cpp, model, port)
     monkeypatch.setenv("LLAMASERVER_HOST", llama.listening_address)
-    port = int(llama.listening_address.rpartition(":")[2].rstrip("/"))
     settings = Settings(
         data=tmp_path / "data", port=0, shutdown_seconds=0, llm_provider="llamaserver"
     )

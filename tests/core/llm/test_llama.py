@@ -6,7 +6,9 @@ import asyncio
 import gc
 import importlib
 import json
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +164,33 @@ async def test_a_file_that_is_no_model_is_unavailable(tmp_path: Path) -> None:
         load_llamacpp(Credentials(llamacpp_model_path=str(tmp_path / "none.gguf")))
 
 
+@dataclass
+class Slow:
+    """A model that writes on, after its first words, only once it is to be closed."""
+
+    server: Any
+    closing: threading.Event
+
+    def handle_chat_completions(self, body: Any, hear: Callable[[Any], bool]) -> None:
+        def told(chunk: Any) -> bool:
+            ends = hear(chunk)
+            if any(choice["delta"].get("content") for choice in chunk.get("choices", ())):
+                self.closing.wait(60)
+            return ends
+
+        self.server.handle_chat_completions(body, told)
+
+
 async def test_closing_breaks_off_the_reply_under_way(model: Path) -> None:
-    credentials = Credentials(llamacpp_model_path=str(model), llamacpp_context=4096)
-    provider = await asyncio.to_thread(load_llamacpp, credentials)
+    provider = await asyncio.to_thread(
+        load_llamacpp, Credentials(llamacpp_model_path=str(model), llamacpp_context=CONTEXT)
+    )
+    provider._server = Slow(provider._server, provider._closing)
     begun = asyncio.Event()
     pieces: list[str] = []
 
     async def listen() -> None:
-        async for chunk in provider.stream(asking(tokens=3900)):
+        async for chunk in provider.stream(asking(tokens=LONG)):
             pieces.append(chunk.text)
             begun.set()
 
@@ -179,7 +200,7 @@ async def test_closing_breaks_off_the_reply_under_way(model: Path) -> None:
     with pytest.raises(LLMError, match="broke off") as caught:
         await listening
     assert caught.value.kind == "unavailable"
-    assert len(pieces) < 3900
+    assert len(pieces) < LONG
 
 
 async def test_reply_fits_the_schema_that_is_asked_for(provider: LLMProvider) -> None:
