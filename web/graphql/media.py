@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
 class Media(StrEnum):
-    """The forms that there are; where a client likes several as much, the first one wins."""
+    """The forms that there are; where a client likes several as much, the first one wins.
 
-    EVENTS = "text/event-stream"
-    MULTIPART = "multipart/mixed"
+    Streams come last: some clients ask for everything they can read with every operation, and a
+    single result is no stream. What only a stream can give is found among `STREAMS`.
+    """
+
     RESPONSE = "application/graphql-response+json"
     JSON = "application/json"
+    EVENTS = "text/event-stream"
+    MULTIPART = "multipart/mixed"
 
     @property
     def streams(self) -> bool:
-        return self in (Media.EVENTS, Media.MULTIPART)
+        return self in STREAMS
+
+    @property
+    def asked_for(self) -> str:
+        """What a client puts into `Accept` to be given this form."""
+        return f"{self};subscriptionSpec=1.0" if self is Media.MULTIPART else self
 
 
-def accepted(header: str | None) -> Media | None:
+STREAMS = (Media.EVENTS, Media.MULTIPART)
+
+
+def accepted(header: str | None, among: Iterable[Media] = Media) -> Media | None:
     """The best form for an `Accept` header, or None when there is none that it allows.
 
     Wildcards, and no header at all, mean plain JSON: the older clients that send them expect it.
     """
-    if header is None or not header.strip():
-        return Media.JSON
     weights: dict[Media, float] = {}
-    for part in header.split(","):
+    for part in ((header and header.strip()) or "*/*").split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
         offers = dict(_pair(parameter) for parameter in parameters)
         if media := _named(name.lower(), offers):
             weights[media] = max(weights.get(media, 0), _weight(offers.get("q", "1")))
-    best = max(Media, key=lambda media: weights.get(media, 0))
+    best = max(among, key=lambda media: weights.get(media, 0))
     return best if weights.get(best, 0) > 0 else None
 
 

@@ -22,7 +22,6 @@ from strawberry.asgi import GraphQL
 from strawberry.http.streaming import (
     HTTPStreamTransport,
     MultipartSubscriptionTransport,
-    SSETransport,
     merge_stream_with_heartbeat,
 )
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
@@ -45,7 +44,8 @@ from ..guard import forbid
 from ..stall import STALLED_SECONDS, DropStalled
 from ..state import state_of
 from .answer import answered, answered_together, refused, written
-from .media import Media, accepted
+from .events import ServerSentEvents
+from .media import STREAMS, Media, accepted
 from .operation import Operation, Refused, read_operation
 from .socket import SocketAdapter, SocketContext, SocketHandler
 
@@ -59,17 +59,24 @@ PAGE_POLICY = (
 )
 
 _TRANSPORTS: dict[Media, type[HTTPStreamTransport]] = {
-    Media.EVENTS: SSETransport,
+    Media.EVENTS: ServerSentEvents,
     Media.MULTIPART: MultipartSubscriptionTransport,
 }
 _METHODS = {
     "GET": {OperationType.QUERY},
     "POST": {OperationType.QUERY, OperationType.MUTATION},
 }
-_STREAM_HINT = (
-    "Subscriptions are streamed: accept text/event-stream or multipart/mixed;subscriptionSpec=1.0,"
-    " or open a WebSocket with the protocol graphql-transport-ws."
-)
+
+
+class _NotStreamed(Refused):
+    """A subscription was to be answered by a single result."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            406,
+            f"Subscriptions are streamed: accept {' or '.join(form.asked_for for form in STREAMS)},"
+            " or open a WebSocket with the protocol graphql-transport-ws.",
+        )
 
 
 class GraphQLView(GraphQL[Context, None]):
@@ -131,7 +138,8 @@ class GraphQLView(GraphQL[Context, None]):
         return cast(UnsetType, UNSET)
 
     async def _respond(self, request: Request) -> Response:
-        media = accepted(request.headers.get("accept"))
+        accept = request.headers.get("accept")
+        media = accepted(accept)
         try:
             if request.method not in _METHODS:
                 raise Refused(405, "GraphQL is served by GET and POST.", {"Allow": "GET, POST"})
@@ -139,14 +147,20 @@ class GraphQLView(GraphQL[Context, None]):
                 policy = {"Content-Security-Policy": PAGE_POLICY}
                 return FileResponse(PAGE, media_type="text/html", headers=policy)
             if media is None:
-                raise Refused(406, f"Accept one of: {', '.join(Media)}.")
+                raise Refused(406, f"Accept one of: {', '.join(form.asked_for for form in Media)}.")
             context = await context_of(request)
             operation = await read_operation(request, self._batch)
             if isinstance(operation, list):
                 return await self._together(request, operation, context, media)
             if media.streams:
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
-            return answered(await self._run(request, operation, context), media, self._most)
+            try:
+                return answered(await self._run(request, operation, context), media, self._most)
+            except _NotStreamed:
+                stream = accepted(accept, STREAMS)
+                if stream is None:
+                    raise
+                return await self._stream(request, operation, context, _TRANSPORTS[stream]())
         except Refused as refusal:
             return refused(refusal.error, media, refusal.status, refusal.headers)
         except MissionError as error:
@@ -183,7 +197,7 @@ class GraphQLView(GraphQL[Context, None]):
             )
         except InvalidOperationTypeError as error:
             if error.operation_type is OperationType.SUBSCRIPTION:
-                raise Refused(406, _STREAM_HINT) from None
+                raise _NotStreamed from None
             raise Refused(405, "Mutations are sent by POST.", {"Allow": "POST"}) from None
         except CannotGetOperationTypeError as error:
             unknown = GraphQLError(error.as_http_error_reason(), original_error=error)

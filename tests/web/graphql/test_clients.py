@@ -44,7 +44,7 @@ async def test_every_check_of_the_public_audit_passes(node: Node, server: Server
     assert [check for check in checks if check["status"] != "ok"] == []
 
 
-@pytest.mark.parametrize("client", ["ws", "sse", "apollo", "apollo multipart"])
+@pytest.mark.parametrize("client", ["ws", "sse", "apollo", "apollo multipart", "urql"])
 async def test_client_sends_follows_answers_and_resumes(
     node: Node, server: Server, client: str
 ) -> None:

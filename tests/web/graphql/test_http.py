@@ -203,9 +203,12 @@ async def test_other_methods_are_refused_by_name(http: Http) -> None:
 
 
 async def test_a_form_of_answer_that_there_is_not_is_406(http: Http) -> None:
-    response = await http.post({"query": VIEWER}, "image/png")
-    assert response.status_code == 406
-    assert RESPONSE in response.json()["errors"][0]["message"]
+    for form in ("image/png", "multipart/mixed"):
+        response = await http.post({"query": VIEWER}, form)
+        assert response.status_code == 406
+        message = response.json()["errors"][0]["message"]
+        assert RESPONSE in message
+        assert "multipart/mixed;subscriptionSpec=1.0" in message
 
 
 async def test_a_subscription_without_a_stream_is_told_what_to_do(http: Http) -> None:
