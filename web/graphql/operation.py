@@ -40,13 +40,13 @@ class Operation:
 
 
 async def read_operation(request: Request, most: int = 1) -> Operation | list[Operation]:
-    """The operation of a GET or POST; several where a body is an array, and `most` allows it.
+    """The operation of a GET, HEAD or POST; several where a body is an array, and `most` allows it.
 
     Raises:
         Refused: it is malformed, or comes in a form that a page elsewhere could make a browser
             send without asking first.
     """
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         _check_deliberate(request)
         given: Any = _from_url(request)
     else:

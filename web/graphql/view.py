@@ -64,6 +64,7 @@ _TRANSPORTS: dict[Media, type[HTTPStreamTransport]] = {
 }
 _METHODS = {
     "GET": {OperationType.QUERY},
+    "HEAD": {OperationType.QUERY},  # what a GET is answered with; the server leaves the body out
     "POST": {OperationType.QUERY, OperationType.MUTATION},
 }
 
@@ -142,7 +143,8 @@ class GraphQLView(GraphQL[Context, None]):
         media = accepted(accept)
         try:
             if request.method not in _METHODS:
-                raise Refused(405, "GraphQL is served by GET and POST.", {"Allow": "GET, POST"})
+                allowed = {"Allow": "GET, HEAD, POST"}
+                raise Refused(405, "GraphQL is served by GET and POST.", allowed)
             if _wants_page(request):
                 policy = {"Content-Security-Policy": PAGE_POLICY}
                 return FileResponse(PAGE, media_type="text/html", headers=policy)
@@ -152,6 +154,8 @@ class GraphQLView(GraphQL[Context, None]):
             operation = await read_operation(request, self._batch)
             if isinstance(operation, list):
                 return await self._together(request, operation, context, media)
+            if media.streams and request.method == "HEAD":
+                return Response(headers=_TRANSPORTS[media]().headers)  # it has no end to wait for
             if media.streams:
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
             try:
@@ -278,7 +282,7 @@ async def context_of(connection: HTTPConnection) -> Context:
 
 def _wants_page(request: Request) -> bool:
     return (
-        request.method == "GET"
+        request.method in ("GET", "HEAD")
         and "query" not in request.query_params
         and "text/html" in request.headers.get("accept", "")
     )

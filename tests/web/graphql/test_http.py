@@ -197,9 +197,40 @@ async def test_a_mutation_by_get_is_refused_and_does_nothing(http: Http) -> None
 
 
 async def test_other_methods_are_refused_by_name(http: Http) -> None:
-    for method in ("PUT", "DELETE", "PATCH", "HEAD"):
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
         response = await http.client.request(method, http.url)
-        assert (response.status_code, response.headers["allow"]) == (405, "GET, POST"), method
+        allowed = response.headers["allow"]
+        assert (response.status_code, allowed) == (405, "GET, HEAD, POST"), method
+
+
+async def test_head_is_answered_as_get_is_without_the_body(http: Http) -> None:
+    deliberate = {"GraphQL-Require-Preflight": "1"}
+    for params, headers in (
+        ({}, {"Accept": "text/html"}),
+        ({"query": VIEWER}, {**deliberate, "Accept": RESPONSE}),
+        ({"query": CREATE}, {**deliberate, "Accept": RESPONSE}),
+        ({"query": VIEWER}, {"Accept": RESPONSE}),
+        ({"query": "{"}, {**deliberate, "Accept": RESPONSE}),
+        ({}, {**deliberate, "Accept": RESPONSE}),
+    ):
+        get = await http.client.get(http.url, params=params, headers=headers)
+        head = await http.client.head(http.url, params=params, headers=headers)
+        varying = ("date", "x-request-id")
+        assert head.status_code == get.status_code, params
+        assert head.content == b""
+        assert [pair for pair in head.headers.items() if pair[0] not in varying] == [
+            pair for pair in get.headers.items() if pair[0] not in varying
+        ]
+
+
+async def test_head_of_a_stream_does_not_run_it(http: Http, server: Server) -> None:
+    process = await http.send("hello")
+    query = f'subscription {{ sessionEvents(sessionId: "{process["sessionId"]}") {{ type }} }}'
+    headers = {"GraphQL-Require-Preflight": "1", "Accept": "text/event-stream"}
+    head = await http.client.head(http.url, params={"query": query}, headers=headers)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
+    assert server.node.followers._tails == {}
 
 
 async def test_a_form_of_answer_that_there_is_not_is_406(http: Http) -> None:
