@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .. import storage
 from ..storage.database import Database
 from ..storage.persistence import Persistence, Transaction
-from ..storage.tables import CATALOG, lacking
+from ..storage.tables import CATALOG, differing
 from .checker import Check
 from .result import ComponentHealth, ComponentStatus
 
@@ -24,7 +24,7 @@ MIGRATIONS = Path(storage.__path__[0]) / "migrations"
 
 def schema_check(persistence: Persistence) -> Check:
     """Down unless the database has exactly the migrations of this version, and, where it is one of
-    ours, all that they make."""
+    ours, the tables that they make."""
     known = {path.stem for path in MIGRATIONS.glob("[0-9]*.py")}
 
     async def check() -> ComponentHealth:
@@ -37,9 +37,9 @@ def schema_check(persistence: Persistence) -> Check:
         if missing := sorted(known - applied):
             return _down(f"the database lacks a change of this version: {missing[0]}")
         if isinstance(persistence, Database) and (
-            gone := lacking(await persistence.fetch_all(CATALOG[persistence.backend]))
+            difference := differing(await persistence.fetch_all(CATALOG[persistence.backend]))
         ):
-            return _down(f"the database lacks {gone}")
+            return _down(f"the database {difference}")
         return ComponentHealth(status=ComponentStatus.UP, message=max(applied))
 
     return check

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from .persistence import DatabaseUnusable
-from .tables import CATALOG, lacking
+from .tables import CATALOG, differing
 
 
 def tortoise_config(engine: str, **credentials: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ async def migrating(config: dict[str, Any], backend: str) -> AsyncIterator[Any]:
 
     Raises:
         DatabaseUnusable: a newer version has changed the database in ways unknown to this one, or
-            tables are missing that are recorded as made.
+            its tables are not those that are recorded as made.
     """
     from tortoise.context import TortoiseContext
     from tortoise.migrations.executor import MigrationExecutor
@@ -60,9 +60,9 @@ async def migrating(config: dict[str, Any], backend: str) -> AsyncIterator[Any]:
                     " MISSION_DATABASE_URL."
                 )
             await executor.migrate(direction="forward")
-            if missing := lacking(await transaction.execute_query_dict(CATALOG[backend])):
+            if difference := differing(await transaction.execute_query_dict(CATALOG[backend])):
                 raise DatabaseUnusable(
-                    f"the database lacks {missing}: a development version of Mission System made"
+                    f"the database {difference}: a development version of Mission System made"
                     " it, or somebody has changed it. Move it away or restore a copy, or give this"
                     " version data of its own with MISSION_DATA or MISSION_DATABASE_URL."
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,11 +10,13 @@ from .persistence import NothingStored, Row
 
 CATALOG = {
     "sqlite": """
-        SELECT t.name AS "table", c.name AS "column"
+        SELECT t.name AS "table", c.name AS "column",
+            c."notnull" AND c.dflt_value IS NULL AS needed
         FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c WHERE t.type = 'table'
     """,
     "postgresql": """
-        SELECT t.relname AS "table", c.attname AS "column"
+        SELECT t.relname AS "table", c.attname AS "column",
+            c.attnotnull AND NOT c.atthasdef AND c.attidentity = '' AS needed
         FROM pg_catalog.pg_class AS t
         JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
         JOIN pg_catalog.pg_attribute AS c ON c.attrelid = t.oid
@@ -22,7 +24,8 @@ CATALOG = {
         AND c.attnum > 0 AND NOT c.attisdropped
     """,
 }
-"""By backend: the one query that lists every column, as `table` and `column`."""
+"""By backend: the one query that lists every column, as `table` and `column`; `needed` says that a
+new row has to name it."""
 
 
 def lacking(rows: Iterable[Row]) -> str | None:
@@ -32,15 +35,32 @@ def lacking(rows: Iterable[Row]) -> str | None:
     for row in rows:
         there.setdefault(row["table"], set()).add(row["column"])
     missing = list(_missing(there))
-    if not missing:
-        return None
-    return missing[0] + (f" and {len(missing) - 1} more" if missing[1:] else "")
+    return _first(missing) if missing else None
+
+
+def differing(rows: Iterable[Row]) -> str | None:
+    """What keeps this version from a database with these `rows` of the catalog: it `lacks table x`,
+    or `has column x.y` that has to be filled and is not known. None where nothing does."""
+    rows = list(rows)
+    if missing := lacking(rows):
+        return f"lacks {missing}"
+    known = _described()
+    unfilled = sorted(
+        f"{row['table']}.{row['column']}"
+        for row in rows
+        if row["needed"] and row["column"] not in known.get(row["table"], (row["column"],))
+    )
+    return f"has column {_first(unfilled)}, which this version does not fill" if unfilled else None
 
 
 def check_stored(rows: Iterable[Row], place: str) -> None:
     """Raise NothingStored where `rows` of the catalog do not list every table and column."""
     if missing := lacking(rows):
         raise NothingStored(place, missing)
+
+
+def _first(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
 def _missing(there: Mapping[str, set[str]]) -> Iterator[str]:

@@ -117,16 +117,27 @@ async def test_database_that_a_newer_version_has_changed_is_refused(
             await make().open()
 
 
+UNKNOWN = (
+    "DROP TABLE token",
+    "CREATE TABLE token (id VARCHAR(36) PRIMARY KEY, label TEXT, user_id TEXT, role TEXT,"
+    " digest TEXT, created_at BIGINT, expires_at BIGINT, revoked_at BIGINT, old BIGINT NOT NULL)",
+)
+
+
 @pytest.mark.parametrize(
-    ("sql", "lacks"),
+    ("sql", "differs"),
     [
-        (("DROP TABLE system_usage",), "table system_usage:"),
-        (("ALTER TABLE process RENAME COLUMN session_id TO x",), r"column process\.session_id:"),
-        (("DROP TABLE system_usage", "DROP TABLE token"), "table system_usage and 1 more:"),
+        (("DROP TABLE system_usage",), "lacks table system_usage:"),
+        (
+            ("ALTER TABLE process RENAME COLUMN session_id TO x",),
+            r"lacks column process\.session_id:",
+        ),
+        (("DROP TABLE system_usage", "DROP TABLE token"), "lacks table system_usage and 1 more:"),
+        (UNKNOWN, r"has column token\.old, which this version does not fill:"),
     ],
 )
 async def test_database_whose_tables_are_not_those_of_this_version_is_refused(
-    make: Callable[[], Database], sql: tuple[str, ...], lacks: str
+    make: Callable[[], Database], sql: tuple[str, ...], differs: str
 ) -> None:
     database = make()
     await database.open()
@@ -138,5 +149,22 @@ async def test_database_whose_tables_are_not_those_of_this_version_is_refused(
     await database.write(change)
     await database.close()
     for _ in range(2):  # the lease is not left behind either
-        with pytest.raises(DatabaseUnusable, match=f"lacks {lacks} a development version"):
+        with pytest.raises(DatabaseUnusable, match=f"{differs} a development version"):
             await make().open()
+
+
+async def test_column_that_need_not_be_filled_is_in_the_way_of_nothing(
+    make: Callable[[], Database],
+) -> None:
+    database = make()
+    await database.open()
+
+    async def change(tx: Transaction) -> None:
+        await tx.execute("ALTER TABLE token ADD COLUMN old BIGINT")
+        await tx.execute("ALTER TABLE token ADD COLUMN older BIGINT NOT NULL DEFAULT 0")
+
+    await database.write(change)
+    await database.close()
+    again = make()
+    await again.open()
+    await again.close()
