@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -33,14 +35,16 @@ def gram_pages(postings: Iterable[tuple[int, bytes]]) -> Iterator[Page]:
 
 
 def look_up(page: bytes, first: int, last: int) -> list[bytes]:
-    """The postings in a page of all keys from `first` to `last`."""
+    """The postings in a page of all keys from `first` to `last`. A search looks at some hundred
+    pages, so of each no more is read than it takes."""
     count, key, length, base = HEAD.unpack_from(page)
-    keys: tuple[int, ...] = struct.unpack_from(f"<{count}{key.decode()}", page, HEAD.size)
-    begin, end = bisect_left(keys, first - base), bisect_right(keys, last - base)
+    at = HEAD.size + count * KEY[key] // 8
+    keys = _numbers(page[HEAD.size : at], key)
+    begin = bisect_left(keys, first - base)
+    end = bisect_right(keys, last - base, begin)
     if begin == end:
         return []
-    at = HEAD.size + count * KEY[key] // 8
-    lengths: tuple[int, ...] = struct.unpack_from(f"<{end}{length.decode()}", page, at)
+    lengths = _numbers(page[at : at + end * LENGTH[length] // 8], length)
     at += count * LENGTH[length] // 8 + sum(lengths[:begin])
     found: list[bytes] = []
     for size in lengths[begin:]:
@@ -69,6 +73,14 @@ def id_at(page: bytes, position: int) -> int:
 
 def all_ids(page: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(page) // 8}q", page)
+
+
+def _numbers(body: bytes, form: bytes) -> array[int]:
+    """The numbers that are written there."""
+    numbers = array(form.decode(), body)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
 def _packed(first: int, keys: list[int], bodies: list[bytes]) -> bytes:
