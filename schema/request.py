@@ -9,6 +9,7 @@ import strawberry
 
 from ..core.capabilities import OnBusy as Policy
 from ..core.chat.text import MAX_ID, MAX_MESSAGE, checked
+from ..core.errors import InvalidInput, NotFound
 from ..core.tower.process import Envelope, InterruptKind, SchedulingPriority
 from .arguments import MAX_WAIT, idempotency_key, maybe_text, wait_seconds
 from .context import Info
@@ -294,8 +295,17 @@ class RequestMutations:
 async def _answer(
     info: Info, kind: InterruptKind | None, interrupt_id: str, answer: str, wait: float | None
 ) -> AnswerPayload:
-    context = info.context
-    record = await context.node.tower.resume_request(
-        context.caller, key_of(interrupt_id, "Interrupt"), answer, kind=kind, wait=wait
-    )
+    caller, tower = info.context.caller, info.context.node.tower
+    key = key_of(interrupt_id, "Interrupt")
+    try:
+        record = await tower.resume_request(caller, key, answer, kind=kind, wait=wait)
+    except NotFound:
+        # A client that is told there is no such question would take it off the screen.
+        asked = (await tower.get_interrupt(caller, key)).kind
+        if kind is None or kind is asked:
+            raise
+        raise InvalidInput(
+            "interruptId",
+            f"its kind is {asked.name}, not {kind.name}; `respondToInterrupt` answers every kind",
+        ) from None
     return AnswerPayload(process=Process.of(record))

@@ -43,6 +43,7 @@ mutation Confirm($input: AnswerConfirmationInput!) {
     __typename
     ... on AnswerPayload { process { state outcome } reply { content } }
     ... on Error { code message }
+    ... on InvalidInput { field }
   }
 }
 """
@@ -259,9 +260,17 @@ async def test_a_confirmation_is_approved_or_declined(
     assert payload["reply"]["content"] == reply
 
 
-async def test_a_question_of_another_kind_or_user_is_not_found(client: Client) -> None:
+async def test_a_question_of_another_kind_is_there_and_stays_open(client: Client) -> None:
     [asked] = (await client.send("/clarify"))["process"]["interrupts"]
-    assert (await confirm(client, asked["id"], True))["__typename"] == "NotFound"
+    wrong = await confirm(client, asked["id"], True)
+    assert (wrong["__typename"], wrong["field"]) == ("InvalidInput", "interruptId")
+    assert "CLARIFICATION" in wrong["message"]
+    assert (await answer(client, asked["id"], "billing"))["__typename"] == "AnswerPayload"
+
+
+async def test_a_question_of_another_user_is_not_found(client: Client) -> None:
+    [asked] = (await client.send("/clarify"))["process"]["interrupts"]
+    assert (await confirm(client.called("mallory"), asked["id"], True))["__typename"] == "NotFound"
     stranger = client.called("mallory")
     assert (await answer(stranger, asked["id"], "mine"))["__typename"] == "NotFound"
     assert (await answer(client, "none", "hello"))["__typename"] == "NotFound"
@@ -298,8 +307,10 @@ async def test_a_call_in_doubt_after_a_crash_waits_for_a_review_and_takes_one(
         await asyncio.wait_for(called.wait(), 10)
     async with serving() as client.node:
         [review] = await settled(client, process["pid"])
-        assert (await answer(client, review, "retry"))["__typename"] == "NotFound"
-        assert (await confirm(client, review, True))["__typename"] == "NotFound"
+        for refusal in (await answer(client, review, "retry"), await confirm(client, review, True)):
+            assert (refusal["__typename"], refusal["field"]) == ("InvalidInput", "interruptId")
+            assert "AGENT_REVIEW" in refusal["message"]
+            assert "respondToInterrupt" in refusal["message"]
         refusal = await respond(client, review, "perhaps")
         assert (refusal["__typename"], refusal["field"]) == ("InvalidInput", "answer")
         opened.set()
