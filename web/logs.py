@@ -58,6 +58,7 @@ def configure_logs(settings: Settings, level: str | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel((level or settings.log_level).upper())
+    logging.captureWarnings(True)  # of a coroutine that an orchestrator does not await, for one
     # What uvicorn says of itself is our `server.*` lines told twice.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     for vendor in ("anthropic", "openai"):  # which write whole conversations at `debug`

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from ..capabilities import CapabilityRegistry, OrchestratorSpec, Reply
 from ..chat.service import ChatService
@@ -254,7 +255,9 @@ class Runner:
         deadlines.set()
         result: object = None
         try:
-            with within(root):
+            # For the log lines of whatever the orchestrator uses, and of Python about its mistakes.
+            of_run = bound_contextvars(pid=run.process.pid, capability=spec.name)
+            with within(root), of_run:
                 result = await spec.function(Mission(run))
         except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError)

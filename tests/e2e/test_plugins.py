@@ -409,6 +409,29 @@ def register_commands(): return [fail, refuse, leave]
     assert cli.run("broken", "leave").returncode == 5
 
 
+def test_what_an_orchestrator_forgets_to_await_is_told_in_the_log(cli: Cli) -> None:
+    source = """
+from mission_system import OrchestratorSpec, hookimpl
+
+async def answer(mission):
+    mission.clarify("Which?")
+    held = mission.confirm("Sure?")
+    return "done"
+
+@hookimpl
+def register_orchestrators(): return [OrchestratorSpec("hasty", answer)]
+"""
+    cli.install("hasty", source)
+    with cli.server() as server:
+        assert cli.run("ask", "--capability", "hasty", "hi").stdout == "done\n"
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    told = [line for line in lines if "was never awaited" in line["event"]]
+    assert [line["capability"] for line in told] == ["hasty", "hasty"]
+    assert "hasty.py:5: RuntimeWarning: coroutine 'Mission.clarify'" in told[0]["event"]
+    assert "'Mission.confirm' was never awaited" in told[1]["event"]
+    assert told[0]["pid"]
+
+
 def test_a_new_capability_passes_its_tests_installs_and_answers(cli: Cli) -> None:
     written = cli.run("new", "acme-words")
     assert written.returncode == 0, written.stderr
