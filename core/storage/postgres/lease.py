@@ -46,7 +46,7 @@ class DatabaseLease:
         self._gone = asyncio.Event()
         self._known = asyncio.Event()
         self._was_held = False
-        self._lost: DatabaseHeld | None = None
+        self._is_lost = False
         self._keeper: asyncio.Task[None] | None = None
 
     async def acquire(self) -> None:
@@ -85,17 +85,16 @@ class DatabaseLease:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await self._known.wait()
             except TimeoutError:
-                raise Unavailable(
-                    f"the database at {shown(self._url)} is away; try again"
-                ) from None
+                raise Unavailable("the database is away; try again") from None
         self.check()
 
     @property
     def lost(self) -> str | None:
-        """Why nothing can be written ever again, once another server has taken the database."""
-        if self._lost is None:
+        """Why nothing can be written ever again, once another server has taken the database. Who
+        that is stands in the log: probes tell this to anybody."""
+        if not self._is_lost:
             return None
-        return f"this server has lost its data: {self._lost.message}"
+        return "this server has lost its data: another one has taken the database; start it again"
 
     def check(self) -> None:
         """Raise Unavailable if another server has taken the database over."""
@@ -145,7 +144,7 @@ class DatabaseLease:
         while True:
             await self._until_gone()
             self._known.clear()
-            log.warning("database.lease_lost")
+            log.warning("database.lease_lost", database=shown(self._url))
             await self._disconnect()
             trouble = Trouble(log, "database.lease_not_taken", "database.lease_taken_again")
             while not self._known.is_set():
@@ -154,7 +153,7 @@ class DatabaseLease:
                     log.info("database.lease_taken_again")
                 except DatabaseHeld as held:
                     log.error("database.taken_over", error=held.message)
-                    self._lost = held
+                    self._is_lost = True
                     self._known.set()
                     return
                 except Exception as error:

@@ -11,6 +11,7 @@ import asyncpg
 import structlog
 
 from ...errors import Unavailable
+from ...trouble import Trouble
 from .connection import (
     CONNECT_SECONDS,
     FAILURES,
@@ -31,6 +32,7 @@ class Pool:
 
     def __init__(self, url: str, size: int, **settings: str) -> None:
         self._shown = shown(url)
+        self._trouble = Trouble(log, "database.away", "database.back")
         self._pool = asyncpg.create_pool(
             url,
             min_size=0,
@@ -52,19 +54,20 @@ class Pool:
         """A connection that is nobody else's.
 
         Raises:
-            Unavailable: the database is away, or all connections stay busy.
+            Unavailable: the database is away, or all connections stay busy. Clients are told
+                that; where the database is stands in the log.
         """
         try:
             connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except TimeoutError as error:
+            self._trouble.met(error, database=self._shown)
             raise Unavailable(
-                f"the database at {self._shown} gave no connection within"
-                f" {ACQUIRE_SECONDS:g} s; try again"
+                f"the database gave no connection within {ACQUIRE_SECONDS:g} s; try again"
             ) from error
         except FAILURES as error:
-            raise Unavailable(
-                f"the database at {self._shown} cannot be reached ({error}); try again"
-            ) from error
+            self._trouble.met(error, database=self._shown)
+            raise Unavailable("the database cannot be reached; try again") from error
+        self._trouble.passed()
         try:
             yield connection
         finally:

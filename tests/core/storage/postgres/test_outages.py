@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from postgresql import Databases, Server
+from structlog.testing import capture_logs
 
 from mission_system.core.errors import Unavailable
 from mission_system.core.events.event import NewEvent
 from mission_system.core.events.log import EventLog
 from mission_system.core.storage.lease import DatabaseHeld
 from mission_system.core.storage.persistence import DatabaseUnusable, Transaction
+from mission_system.core.storage.postgres.connection import shown
 from mission_system.core.storage.postgres.database import PostgresDatabase
 
 BACKENDS = (
@@ -102,10 +105,12 @@ async def test_while_the_server_is_away_callers_are_told_and_then_all_works_agai
     await database.open()
     await database.write(one)
     own_server.stop()
-    with pytest.raises(Unavailable):
-        await database.write(one)
-    with pytest.raises(Unavailable):
-        await database.fetch_all("SELECT 1")
+    with capture_logs() as logs:
+        for use in (lambda: database.write(one), lambda: database.fetch_all("SELECT 1")):
+            with pytest.raises(Unavailable) as told:
+                await use()
+            assert not re.search("[0-9/@]|postgres|socket", told.value.message)
+    assert shown(own_server.url) in [entry.get("database") for entry in logs]
     own_server.start()
     await works_again(database)
     own_server.restart()
@@ -125,15 +130,19 @@ async def test_server_whose_data_another_has_taken_over_never_writes_again(
         holder.execute("SELECT pg_advisory_lock(1297304645, hashtext(current_schema()))")
     )
     killer = await asyncpg.connect(url)
-    async with asyncio.timeout(30):
-        while not taking.done():
-            await killer.execute("SELECT pg_terminate_backend($1)", lease._backend)
-            await asyncio.wait([taking], timeout=0.1)
-        while database.lost is None:
-            await asyncio.sleep(0.02)
+    with capture_logs() as logs:
+        async with asyncio.timeout(30):
+            while not taking.done():
+                await killer.execute("SELECT pg_terminate_backend($1)", lease._backend)
+                await asyncio.wait([taking], timeout=0.1)
+            while database.lost is None:
+                await asyncio.sleep(0.02)
+    [taken] = [entry["error"] for entry in logs if entry["event"] == "database.taken_over"]
+    assert "mission 1@else" in taken
     for use in (database.write(one), database.fetch_one("SELECT 1")):
-        with pytest.raises(Unavailable, match=r"lost its data.*mission 1@else"):
+        with pytest.raises(Unavailable, match="lost its data") as told:
             await use
+        assert "mission 1@else" not in told.value.message
     await killer.close()
     await holder.close()
 
