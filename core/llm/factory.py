@@ -93,8 +93,9 @@ class LLMFactory:
                 try:
                     async with asyncio.timeout(CLOSE_SECONDS):
                         await provider.close()
-                except Exception:
-                    _log.error("llm.provider_not_closed", provider=guarded.name, exc_info=True)
+                except Exception as error:  # its text may quote a key or the conversation
+                    name = guarded.name
+                    _log.error("llm.provider_not_closed", provider=name, **origin_of(error))
         self._guarded.clear()
 
     def _find(self, name: str) -> LLMProvider:

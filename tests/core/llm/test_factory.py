@@ -109,3 +109,21 @@ async def test_a_makers_own_llm_error_is_kept() -> None:
     with pytest.raises(LLMError, match="set OPENAI_API_KEY") as caught:
         await factory("default").complete(ASKED)
     assert caught.value.kind == "auth"
+
+
+async def test_a_provider_that_cannot_be_closed_is_logged_without_what_it_says() -> None:
+    secret = "s3cret"
+
+    class Stuck(MockProvider):
+        async def close(self) -> None:
+            raise ValueError(secret)
+
+    factory = LLMFactory(settings("stuck"))
+    factory.register("stuck", lambda _: Stuck())
+    await factory("default").complete(ASKED)
+    with capture_logs(processors=[structlog.processors.format_exc_info]) as log:
+        await factory.close()
+    [line] = log
+    assert (line["event"], line["error"]) == ("llm.provider_not_closed", "ValueError")
+    assert "test_factory.py" in line["where"]
+    assert secret not in str(line)
