@@ -53,7 +53,8 @@ _TYPES = (
     _type(
         "llm.completed",
         "step attempt tokens_in? tokens_out? model? cost?",
-        "The call ended, well or not.",
+        "The call ended, well or not. All its attempts have taken so much together, the last of"
+        " them by that `model`.",
     ),
     _type("tool.called", "step tool arguments", "A tool was called; arguments are cut to fit."),
     _type("tool.completed", "step tool status seconds", "The tool returned or failed."),

@@ -71,7 +71,8 @@ class LLMRequest:
     `idempotency_key` is the same when a call is repeated after a crash. `model` None is the
     provider's own choice. With `output_schema`, a JSON Schema, the text is JSON that fits it, as
     far as the model obeys. `avoid` names providers that broke off earlier attempts of this call.
-    `lost` hears what a vendor has counted of a reply that fails all the same: refused, broken off.
+    `lost` hears what a vendor has counted, from its beginning on, of a reply that fails all the
+    same: refused, broken off, cut off.
     """
 
     messages: tuple[LLMMessage, ...]
@@ -101,8 +102,9 @@ class LLMReply:
 
 @dataclass(frozen=True, slots=True)
 class LLMChunk:
-    """A piece of a streamed reply. The last chunk carries the usage, the tool calls and whatever
-    else is known of the whole (its text may be empty)."""
+    """A piece of a streamed reply, which may be empty. The last chunk carries the usage, the tool
+    calls and whatever else is known of the whole. One before it may have, with `model`, the usage
+    of the whole reply until then: that counts should the reply be cut off."""
 
     text: str
     usage: LLMUsage | None = None

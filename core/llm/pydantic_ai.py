@@ -98,7 +98,10 @@ class PydanticAIProvider:
             ) as events:
                 try:
                     async for event in events:
-                        if text := _text(event):
+                        text, before, usage = _text(event), usage, _usage(events.usage)
+                        if usage != before:
+                            yield LLMChunk(text, usage, model=name)
+                        elif text:
                             yield LLMChunk(text)
                 finally:
                     usage = _usage(events.usage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ from .codec import (
     is_cancelled,
 )
 from .interrupts import IN_DOUBT, Question
-from .journal import Charge, Journal, Record, mark_input_changed, store_record
+from .journal import Journal, Record, mark_input_changed, store_record
 from .ledger import Ledger, Owner, Write
 from .process import DIVERGED, InterruptKind, ProcessControlBlock
 from .questions import Questions
@@ -111,25 +111,23 @@ class Run:
         *,
         charge: tuple[str, ...] = (),
         risky: bool = False,
-        streamed: bool = False,
+        announced: bool = False,
         tell: Tell | None = None,
         permit: Permit | None = None,
         retry: Retry | None = None,
         again: Again | None = None,
         check: Check | None = None,
-        bill: Sequence[Charge] = (),
     ) -> Any:
         """Do a step, or give what an earlier run recorded of it.
 
         `charge` names what it takes from the quota. A `risky` step is recorded as started before
-        its call, and one found in doubt after a crash asks for a review. A `streamed` one is
-        recorded as started with its first output, so that another attempt can say so. `tell`
-        makes the event, or what else is written, with the finished step. `permit` is asked before
-        the first attempt with these inputs, `check` before the call. A failed call is tried again
-        by `retry`, after errors that `again` finds worth it; each attempt takes its `charge`, and
-        where none is left the error stands. The call adds what it takes to `bill`, which is counted
-        however the step ends. A refusal is recorded too: raised later, a limit must not change a
-        replay.
+        its call, and one found in doubt after a crash asks for a review. An `announced` one is
+        recorded as started with what is first told of it, so that another attempt can say so, and
+        what a model takes meanwhile has its place. `tell` makes the event, or what else is written,
+        with the finished step. `permit` is asked before the first attempt with these inputs,
+        `check` before the call. A failed call is tried again by `retry`, after errors that `again`
+        finds worth it; each attempt takes its `charge`, and where none is left the error stands. A
+        refusal is recorded too: raised later, a limit must not change a replay.
 
         Raises:
             Suspended: the run is being stopped.
@@ -161,11 +159,11 @@ class Run:
                 if await self._is_allowed(branch, record, charge, check):
                     if risky:
                         await self.ledger.commit(self.storing(record))
-                    elif streamed:
+                    elif announced:
                         self.ledger.put(self.storing(record))
                     with branch.inside(f"{kind} '{name}'"):
                         work = self._retried(record, call, charge, retry, again)
-                        value = await self._call(record, adapter, work, bill)
+                        value = await self._call(record, adapter, work)
                 else:
                     tell = None  # nothing was called that could be told of
             else:
@@ -243,13 +241,7 @@ class Run:
 
         return attempt() if retry is None else persist(attempt, retry, after)
 
-    async def _call(
-        self,
-        record: Record,
-        adapter: TypeAdapter[Any],
-        work: Awaitable[Done],
-        bill: Sequence[Charge],
-    ) -> Any:
+    async def _call(self, record: Record, adapter: TypeAdapter[Any], work: Awaitable[Done]) -> Any:
         """What it gave, as a replay will see it."""
         task = asyncio.current_task()
         began = time.monotonic()
@@ -271,10 +263,6 @@ class Run:
         finally:  # also of what is cut off
             seconds = time.monotonic() - began
             record.duration = int(seconds * SECOND)
-            record.take(bill)
-            self.meter.usage.tokens_in += record.tokens_in
-            self.meter.usage.tokens_out += record.tokens_out
-            self.meter.usage.cost += record.cost
         self.runtime.timings.steps[record.kind].observe(seconds)
         return value
 

@@ -21,19 +21,10 @@ LARGE = 64 * 1024  # characters; above it an output lies in its own table
 StepStatus = Literal["started", "completed", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What one reply of a model has taken, whole or not. `model` is empty where nobody bills."""
-
-    model: str
-    tokens_in: int
-    tokens_out: int
-    cost: int
-
-
 @dataclass(slots=True)
 class Record:
-    """One step as it is stored. `duration` is in microseconds; `output` and `error` are JSON."""
+    """One step as it is stored, but for what models have taken (`Tab`). `duration` is in
+    microseconds; `output` and `error` are JSON."""
 
     key: str
     kind: str
@@ -45,19 +36,7 @@ class Record:
     output: str | None = None
     error: str | None = None
     duration: Micros = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    model: str | None = None
-    cost: int = 0
     input_changed: bool = False
-
-    def take(self, bill: Sequence[Charge]) -> None:
-        """Count what its attempts have taken; its model is that of the last one."""
-        for each in bill:
-            self.tokens_in += each.tokens_in
-            self.tokens_out += each.tokens_out
-            self.cost += each.cost
-            self.model = each.model or self.model
 
 
 class Journal:
@@ -125,18 +104,16 @@ async def mark_input_changed(tx: Transaction, pid: str, key: str) -> None:
 
 
 async def store_record(tx: Transaction, pid: str | None, record: Record) -> None:
-    """Inside a unit: the step, in place of an earlier attempt's."""
+    """Inside a unit: the step, in place of an earlier attempt's; what that has taken it keeps."""
     large = record.output is not None and len(record.output) > LARGE
     row = await tx.fetch_one(
         "INSERT INTO step (process_id, key, kind, name, digest, status, attempt, output, error,"
-        " large, size, created_at, duration, tokens_in, tokens_out, model, cost, input_changed)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " large, size, created_at, duration, input_changed, tokens_in, tokens_out, cost)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)"
         " ON CONFLICT (process_id, key) DO UPDATE SET digest = excluded.digest,"
         " status = excluded.status,"
         " attempt = excluded.attempt, output = excluded.output, error = excluded.error,"
         " large = excluded.large, size = excluded.size, duration = excluded.duration,"
-        " tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,"
-        " model = excluded.model, cost = excluded.cost,"
         " input_changed = excluded.input_changed RETURNING id",
         (
             pid,
@@ -152,10 +129,6 @@ async def store_record(tx: Transaction, pid: str | None, record: Record) -> None
             len(record.output or ""),
             record.created_at,
             record.duration,
-            record.tokens_in,
-            record.tokens_out,
-            record.model,
-            record.cost,
             record.input_changed,
         ),
     )

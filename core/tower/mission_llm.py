@@ -13,7 +13,6 @@ from ..chat.text import MAX_ID, storable
 from ..clock import Micros
 from ..errors import LLMError
 from ..events.event import NewEvent
-from ..llm.prices import UNIT, cost_of
 from ..llm.provider import (
     LLMChunk,
     LLMMessage,
@@ -21,7 +20,6 @@ from ..llm.provider import (
     LLMRequest,
     LLMTool,
     LLMToolCall,
-    LLMUsage,
     closing,
     without_fence,
 )
@@ -29,9 +27,9 @@ from ..retry import Retry
 from ..storage.persistence import Transaction
 from .codec import adapter_of
 from .effects import Done, Run
-from .journal import Charge, Record
+from .journal import Record
 from .ledger import Write
-from .model_usage import add_model_usage
+from .tab import Tab, completed
 from .usage import tokens_today
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English; providers count exactly, afterwards
@@ -135,14 +133,9 @@ class LLM:
                 run.meter.check_day(used, limit)
 
         broke_off: set[str] = set()
-        bill: list[Charge] = []
-
-        def count(model: str, usage: LLMUsage) -> None:
-            model = storable(model)[:MAX_ID]
-            cost = cost_of(run.runtime.settings.llm_prices, model, usage)
-            bill.append(Charge(model, usage.tokens_in, usage.tokens_out, cost))
 
         async def call(key: str, attempt: int) -> Done:
+            tab = Tab(run, key)
             request = LLMRequest(
                 messages,
                 role=self._role,
@@ -152,15 +145,16 @@ class LLM:
                 tools=tuple(tools),
                 output_schema=output_schema,
                 avoid=frozenset(broke_off),
-                lost=count,
+                lost=tab.lose,
             )
             self._begin(key, attempt)
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     if streamed:
-                        reply = await self._stream(request, key, attempt)
+                        reply = await self._stream(request, key, attempt, tab)
                     else:
                         reply = await run.runtime.llm(self._role).complete(request)
+                        tab.hear(reply.model, reply.usage)
             except TimeoutError:
                 raise LLMError(
                     "unavailable", f"no reply from the model within {TIMEOUT_SECONDS:g} seconds"
@@ -169,25 +163,13 @@ class LLM:
                 if error.provider is not None:
                     broke_off.add(error.provider)
                 raise
-            count(reply.model, reply.usage)
             return Done(_bounded(reply, request))
 
-        def tell(record: Record) -> NewEvent | Write:
-            payload: dict[str, Any] = {"step": record.key, "attempt": record.attempt}
-            if record.error is None or bill:
-                payload |= {"tokens_in": record.tokens_in, "tokens_out": record.tokens_out}
-            event = NewEvent("llm.completed", payload, run.owner.pid)
-            billed = [each for each in bill if each.model]
-            if not billed:
-                return event
-            payload |= {"model": record.model, "cost": record.cost / UNIT}
+        def tell(record: Record) -> Write:
+            pid, attempt, failed = run.owner.pid, record.attempt, record.error is not None
 
-            async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
-                user, stream = run.owner.user_id, run.owner.stream
-                for each in billed:
-                    tokens = (each.tokens_in, each.tokens_out)
-                    await add_model_usage(tx, user, stream, each.model, tokens, each.cost, at)
-                return [event]
+            async def write(tx: Transaction, _at: Micros) -> list[NewEvent]:
+                return [await completed(tx, pid, record.key, attempt, failed)]
 
             return write
 
@@ -198,12 +180,11 @@ class LLM:
             _REPLY,
             call,
             charge=("llm_calls",),
-            streamed=streamed,
+            announced=True,
             tell=tell,
             retry=Retry(run.runtime.settings.llm_attempts, 1.0, LONGEST_PAUSE, (LLMError,)),
             again=_again,
             check=check,
-            bill=bill,
         )
         return reply
 
@@ -215,13 +196,15 @@ class LLM:
         payload = {"step": key, "role": self._role, "attempt": attempt}
         self._run.ledger.tell(NewEvent("llm.started", payload, pid))
 
-    async def _stream(self, request: LLMRequest, key: str, attempt: int) -> LLMReply:
+    async def _stream(self, request: LLMRequest, key: str, attempt: int, tab: Tab) -> LLMReply:
         pieces: list[str] = []
         offset = 0
         last = LLMChunk("")
         try:
             async with closing(self._run.runtime.llm(self._role).stream(request)) as chunks:
                 async for chunk in chunks:
+                    if chunk.model or chunk.usage is not None:
+                        tab.hear(chunk.model, chunk.usage)
                     if text := storable(chunk.text)[: _longest(request) - offset]:
                         self._run.ledger.delta(key, attempt, offset, text)
                         pieces.append(text)
@@ -231,8 +214,7 @@ class LLM:
                         break
         finally:
             self._run.ledger.end_deltas(key, attempt)
-        usage = last.usage or LLMUsage()
-        return LLMReply("".join(pieces), usage, last.tool_calls, last.model, last.finish)
+        return LLMReply("".join(pieces), tool_calls=last.tool_calls, finish=last.finish)
 
 
 def _messages(prompt: str | Sequence[LLMMessage]) -> tuple[LLMMessage, ...]:

@@ -49,4 +49,4 @@ async def _in_place(run: Run, seconds: float) -> None:
         await asyncio.sleep(seconds - (now() - began) / SECOND)
         return Done(None)
 
-    await run.perform(SLEEP, SLEEP, seconds, ANY, call, streamed=True)
+    await run.perform(SLEEP, SLEEP, seconds, ANY, call, announced=True)

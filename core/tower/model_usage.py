@@ -14,8 +14,9 @@ MOST = 200  # models listed
 # By session, too: units of one session follow each other, so none waits for another's row.
 _ADD = (
     "INSERT INTO model_usage (user_id, session_id, day, model, calls, tokens_in, tokens_out, cost)"
-    " VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (user_id, day, session_id, model) DO UPDATE SET"
-    " calls = model_usage.calls + 1, tokens_in = model_usage.tokens_in + excluded.tokens_in,"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, day, session_id, model) DO UPDATE SET"
+    " calls = model_usage.calls + excluded.calls,"
+    " tokens_in = model_usage.tokens_in + excluded.tokens_in,"
     " tokens_out = model_usage.tokens_out + excluded.tokens_out,"
     " cost = model_usage.cost + excluded.cost"
 )
@@ -44,9 +45,11 @@ async def add_model_usage(
     tokens: tuple[int, int],
     cost: int,
     at: Micros,
+    *,
+    calls: int = 1,
 ) -> None:
-    """Inside a unit: one reply of a model."""
-    await tx.execute(_ADD, (user_id, session, day_of(at), model, *tokens, cost))
+    """Inside a unit: one reply of a model, or, where `calls` is 0, more of one."""
+    await tx.execute(_ADD, (user_id, session, day_of(at), model, calls, *tokens, cost))
 
 
 async def usage_by_model(

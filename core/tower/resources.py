@@ -33,7 +33,7 @@ class Exhausted(QuotaExceeded):
 
 
 class Meter:
-    """What one run may still use. Counts go up only through `charge`."""
+    """What one run may still use. Counts go up only through `charge` and `take`."""
 
     def __init__(self, pid: str, account: Account, tell: Tell) -> None:
         self._pid = pid
@@ -72,6 +72,12 @@ class Meter:
             limit = getattr(self.quota, f"max_{resource}")
             if limit > 1 and used >= limit * WARN_AT:
                 self._warn(resource, used, limit)
+
+    def take(self, tokens_in: int, tokens_out: int, cost: int) -> None:
+        """Count what a model says it has taken: known afterwards, and refused by no limit."""
+        self.usage.tokens_in += tokens_in
+        self.usage.tokens_out += tokens_out
+        self.usage.cost += cost
 
     def check_input(self, tokens: int) -> None:
         """Refuse a prompt longer than `max_input_tokens`, or one that leaves less than

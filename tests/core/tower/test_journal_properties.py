@@ -397,22 +397,25 @@ async def burn(place: str, fails: bool) -> str:
     return cast(str, await on_stage.get().effect(place, f"burned {place}", fails))
 
 
+MODEL = "acme/echo"
+
+
 class Model:
-    """A provider that repeats the prompt, in two pieces."""
+    """A provider that repeats the prompt, in two pieces, and says what that takes by and by."""
 
     name = "model"
 
     async def complete(self, request: LLMRequest) -> LLMReply:
         place = request.messages[-1].content
         text = await on_stage.get().effect(place, f"of {place}", False)
-        return LLMReply(text, LLMUsage(3, 5))
+        return LLMReply(text, LLMUsage(3, 5), model=MODEL)
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         text = (await self.complete(request)).text
-        yield LLMChunk(text[:5])
+        yield LLMChunk(text[:5], LLMUsage(3, 1), model=MODEL)
         await asyncio.sleep(0)
         yield LLMChunk(text[5:])
-        yield LLMChunk("", LLMUsage(3, 5))
+        yield LLMChunk("", LLMUsage(3, 5), model=MODEL)
 
 
 # servers that die
@@ -586,9 +589,10 @@ def rows(folder: Path, sql: str) -> list[sqlite3.Row]:
 
 
 def everything(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
-    tables = ("stream", "session", "process", "message", "step", "interrupt", "event")
+    tables = ("stream", "session", "process", "message", "step", "interrupt", "event", "usage")
     return {
-        table: [tuple(row) for row in rows(folder, f"SELECT * FROM {table}")] for table in tables
+        table: [tuple(row) for row in rows(folder, f"SELECT * FROM {table}")]
+        for table in (*tables, "model_usage")
     }
 
 
@@ -660,6 +664,7 @@ def check_story(folder: Path, process: ProcessControlBlock) -> None:
     assert len(of("interrupt.resolved")) == sum(row["status"] == "resolved" for row in asked)
     assert not [row for row in asked if row["status"] == "pending"]
     check_deltas(folder, events)
+    check_tokens(folder)
 
 
 def check_life(process: sqlite3.Row, events: Sequence[sqlite3.Row]) -> None:
@@ -671,6 +676,14 @@ def check_life(process: sqlite3.Row, events: Sequence[sqlite3.Row]) -> None:
     assert [move["from"] for move in moves] == ["new", *(move["to"] for move in moves[:-1])]
     assert moves[-1]["to"] == process["state"] == "terminated"
     assert [type for type in types if type in ENDINGS] == [f"process.{process['outcome']}"]
+
+
+def check_tokens(folder: Path) -> None:
+    """What models have taken is the same by step, process, user and model, whatever was cut off."""
+    taken = "COALESCE(SUM(tokens_in), 0), COALESCE(SUM(tokens_out), 0)"
+    sources = ("step", "usage", "model_usage", "process WHERE parent_pid IS NULL")
+    sums = {of: tuple(*map(tuple, rows(folder, f"SELECT {taken} FROM {of}"))) for of in sources}
+    assert len(set(sums.values())) == 1, sums
 
 
 def check_deltas(folder: Path, events: Sequence[sqlite3.Row]) -> None:

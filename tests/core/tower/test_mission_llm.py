@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from mission_system.core.llm.factory import LLMFactory
 from mission_system.core.llm.provider import LLMReply, LLMTool
 from mission_system.core.node import Node
 from mission_system.core.tower.mission import Mission
+from mission_system.core.tower.process import OUT_OF_TIME
 from mission_system.plugins.builtin import models
 
 ANN = Caller("ann")
@@ -60,7 +63,8 @@ def run(start_node, send, use_vendors: Callable[[Node], None]) -> Callable[..., 
             model = mission.llm("writer")
             return (await (model.stream("hi") if streamed else model.complete("hi"))).text
 
-        node = await start_node(work, llm_provider="openai", llm_model="gpt", **settings)
+        given = {"llm_provider": "openai", "llm_model": "gpt"}
+        node = await start_node(work, **given | settings)
         use_vendors(node)
         return node, await send(node, wait=60)
 
@@ -330,3 +334,164 @@ async def test_the_mock_is_nobodys_model_and_costs_nothing(start_node, send, ann
     [step] = await node.tower.steps(ann, process.pid)
     assert (step.model, step.cost, process.usage.cost) == (None, 0, 0)
     assert await node.tower.model_usage(ann) == []
+
+
+# replies that are cut off
+
+CUT = (TOKENS[0], 1)
+"""What Anthropic has counted of a reply when its first word comes."""
+PRICES = {"anthropic/*": {"input": 1, "output": 5}}
+COST = CUT[0] * 1000 + CUT[1] * 5000
+
+
+@pytest.fixture
+def begin(
+    start_node, send, anthropic: Vendor, use_vendors: Callable[[Node], None]
+) -> Iterator[Callable[..., Any]]:
+    """Starts a process whose reply stops after its first word, and waits until that is stored."""
+    gate = threading.Event()
+
+    async def begin(*work: Any, first: Sequence[Answer] = (), **settings: Any) -> tuple[Node, Any]:
+        anthropic.script = [*first, Answer(gate=gate)]
+        given = {"llm_provider": "anthropic", "llm_model": "claude", "llm_prices": PRICES}
+        node = await start_node(*work, **given | settings)
+        use_vendors(node)
+        process = await send(node, wait=None)
+        await until(node, "SELECT 1 FROM event WHERE type = 'llm.delta'")
+        return node, process
+
+    yield begin
+    gate.set()
+
+
+async def until(node: Node, sql: str) -> None:
+    async with asyncio.timeout(60):
+        while not await node.database.fetch_all(sql):
+            await asyncio.sleep(0.01)
+
+
+async def streams(mission: Mission) -> str:
+    return (await mission.llm().stream("hi")).text
+
+
+async def counted(node: Node, tokens: tuple[int, int], cost: int, calls: int = 1) -> None:
+    """All have the same: the steps, the processes, the user, the session and the model."""
+    for of in ("step", "process WHERE parent_pid IS NULL", "usage", "model_usage"):
+        sums = ", ".join(
+            f"CAST(SUM({name}) AS BIGINT)" for name in ("tokens_in", "tokens_out", "cost")
+        )
+        row = await node.database.fetch_one(f"SELECT {sums} FROM {of}")
+        assert row is not None
+        assert (row[0], row[1], row[2]) == (*tokens, cost), of
+    [model] = await node.tower.model_usage(ANN)
+    assert (model.model, model.calls) == ("anthropic/claude", calls)
+    assert await node.tower.system_model_usage(Caller("root", "admin")) == [model]
+    total = await node.tower.usage(ANN)
+    assert (total.tokens_in, total.tokens_out, total.cost) == (*tokens, cost)
+
+
+async def test_reply_counts_while_it_comes(begin, ann) -> None:
+    node, process = await begin(streams)
+    await counted(node, CUT, COST)
+    [step] = await node.tower.steps(ann, process.pid)
+    assert (step.status, step.model, step.cost) == ("started", "anthropic/claude", COST)
+
+
+async def test_reply_that_the_time_limit_cuts_off_counts(begin, ann) -> None:
+    node, process = await begin(streams)
+    await node.tower.adjust_quota(ann, process.pid, timeout_seconds=0.01)
+    process = await node.tower.wait(ann, process.pid, 60)
+    assert (process.reason, process.usage.cost) == (OUT_OF_TIME, COST)
+    await counted(node, CUT, COST)
+
+
+async def test_reply_that_its_provider_is_too_late_with_counts(begin, ann) -> None:
+    node, process = await begin(streams, llm_timeout_seconds=1, llm_attempts=1)
+    process = await node.tower.wait(ann, process.pid, 60)
+    assert (process.reason, process.usage.cost) == ("llm_error", COST)
+    await counted(node, CUT, COST)
+
+
+async def test_reply_that_the_orchestrator_gives_up_counts(begin, ann) -> None:
+    async def work(mission: Mission) -> str:
+        async with asyncio.timeout(None) as limit:
+            told = asyncio.create_task(hear(limit))
+            try:
+                return await streams(mission)
+            finally:
+                told.cancel()
+
+    async def hear(limit: asyncio.Timeout) -> None:
+        await given_up.wait()
+        limit.reschedule(0)
+
+    async def gives_up(mission: Mission) -> str:
+        try:
+            return await work(mission)
+        except TimeoutError:
+            return "gave up"
+
+    given_up = asyncio.Event()
+    node, process = await begin(gives_up)
+    given_up.set()
+    assert (await node.tower.wait(ann, process.pid, 60)).reply == "gave up"
+    await counted(node, CUT, COST)
+
+
+async def test_reply_that_a_stop_of_the_server_cuts_off_counts_and_the_next_one_too(
+    begin, start_node, told, ann, anthropic: Vendor, use_vendors: Callable[[Node], None]
+) -> None:
+    node, process = await begin(streams, shutdown_seconds=0)
+    await node.stop()
+    anthropic.script = [Answer()]
+    node = await start_node(
+        streams, llm_provider="anthropic", llm_model="claude", llm_prices=PRICES
+    )
+    await counted(node, CUT, COST)
+    use_vendors(node)
+    process = await node.tower.wait(ann, process.pid, 60)
+    assert process.outcome == "completed"
+    cost = COST + TOKENS[0] * 1000 + TOKENS[1] * 5000
+    await counted(node, (CUT[0] + TOKENS[0], CUT[1] + TOKENS[1]), cost, calls=2)
+    [step] = await node.tower.steps(ann, process.pid)
+    assert (step.status, step.attempt, step.cost) == ("completed", 2, cost)
+    [done] = [event for event in await told(node, process) if event.type == "llm.completed"]
+    assert (done.payload["tokens_in"], done.payload["cost"]) == (step.tokens_in, cost / 1e9)
+
+
+@pytest.mark.parametrize("of", ["process", "parent"])
+async def test_reply_that_a_cancellation_cuts_off_counts(begin, ann, of: str) -> None:
+    async def parent(mission: Mission) -> str:
+        return (await mission.spawn("streams", "go")).text
+
+    node, process = await begin(*([streams] if of == "process" else [parent, streams]))
+    cancelled = await node.tower.cancel_request(ann, process.pid)
+    assert cancelled.outcome == "cancelled"
+    assert (await node.tower.get(ann, process.pid)).usage.cost == COST
+    await counted(node, CUT, COST)
+
+
+async def test_reply_that_is_cut_off_counts_for_the_budget_of_the_day(begin, send, ann) -> None:
+    node, process = await begin(streams, max_tokens_per_day=sum(CUT))
+    await node.tower.cancel_request(ann, process.pid)
+    assert (await send(node, wait=60)).reason == "max_tokens_per_day_exceeded"
+
+
+async def test_attempt_that_broke_off_counts_once_when_the_next_one_is_cut_off(begin, ann) -> None:
+    node, process = await begin(streams, first=[Answer(cut=2)])
+    await until(node, f"SELECT 1 FROM step WHERE attempt = 2 AND tokens_in > {CUT[0]}")
+    await node.tower.cancel_request(ann, process.pid)
+    await counted(node, (2 * CUT[0], 2 * CUT[1]), 2 * COST, calls=2)
+
+
+async def test_whole_reply_that_nobody_reads_to_its_end_counts_once(run, ann, anthropic) -> None:
+    anthropic.script = [Answer("word " * 100)]
+    node, process = await run(
+        llm_provider="anthropic",
+        llm_model="claude",
+        llm_prices=PRICES,
+        quota={"max_output_tokens": 1},
+    )
+    assert process.outcome == "completed"
+    assert len(process.reply) == 16
+    await counted(node, CUT, COST)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mission_system import (
     tool,
 )
 from mission_system.core.llm.mock import MockProvider
+from mission_system.core.llm.provider import LLMUsage
 from mission_system.core.tools.call import idempotency_key
 
 TRACE = Path("trace")  # below the server's working folder
@@ -44,18 +46,20 @@ def note(key: str | None, what: str) -> None:
 
 
 class TracedProvider(MockProvider):
-    """Repeats the message slowly, and notes each call."""
+    """Repeats the message slowly, notes each call, and says by and by what that takes."""
 
     name = "traced"
 
     async def complete(self, request: LLMRequest) -> LLMReply:
         note(request.idempotency_key, "complete")
-        return await super().complete(request)
+        return replace(await super().complete(request), model="echo")
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         note(request.idempotency_key, "stream")
+        words = 0
         async for chunk in super().stream(request):
-            yield chunk
+            words += 1
+            yield replace(chunk, usage=chunk.usage or LLMUsage(1, words), model="echo")
 
 
 @tool

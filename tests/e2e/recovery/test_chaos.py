@@ -499,6 +499,17 @@ def test_counters_equal_the_rows(chaos: Chaos) -> None:
             assert list(counted[3:]) == expected[3:]
 
 
+def test_what_models_have_taken_is_the_same_for_step_process_user_and_model(chaos: Chaos) -> None:
+    """Also of what a kill or a cancellation has cut off."""
+    taken = "CAST(sum(tokens_in) AS BIGINT), CAST(sum(tokens_out) AS BIGINT)"
+    sources = ("step", "process WHERE parent_pid IS NULL", "usage", "model_usage")
+    sums = {of: chaos.rows(f"SELECT {taken} FROM {of}") for of in sources}
+    assert all(each == sums["step"] for each in sums.values()), sums
+    assert all(amount > 0 for amount in sums["step"][0])
+    [(model,)] = chaos.rows("SELECT DISTINCT model FROM model_usage")
+    assert model == "traced/echo"
+
+
 def test_the_log_tells_of_no_failure(chaos: Chaos) -> None:
     """Lines that a kill has cut in two aside, and the tool that always fails."""
     lines = chaos.server.log.read_text().splitlines()
