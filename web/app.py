@@ -26,6 +26,7 @@ from ..plugins.loader import load_plugins
 from ..plugins.variables import unknown_variables
 from . import metrics, probes, ws
 from .auth import USER_HEADER
+from .body import BodyLimit
 from .failures import GRAPHQL, Incidents, http_error, mission_error
 from .graphql.operation import PREFLIGHT_HEADERS
 from .graphql.view import GraphQLView
@@ -154,7 +155,6 @@ def _middleware(state: AppState) -> list[Middleware]:
     stack += [
         Middleware(Incidents, lambda: state.phase == "draining"),
         Middleware(Guard, settings),
-        Middleware(probes.Started, state),
     ]
     if settings.allowed_origins:
         stack.append(
@@ -169,4 +169,9 @@ def _middleware(state: AppState) -> list[Middleware]:
                 expose_headers=EXPOSED,
             )
         )
+    # Within CORS: a page of an allowed origin is to read these refusals too.
+    stack += [
+        Middleware(BodyLimit, settings.max_body_bytes),
+        Middleware(probes.Started, state),
+    ]
     return stack

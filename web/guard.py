@@ -1,4 +1,4 @@
-"""The outer door: who may be addressed, from which pages, and with how much at once.
+"""The outer door: who may be addressed, and from which pages.
 
 Without authentication a server trusts whoever reaches it, so no web page elsewhere may. Two ways
 lead there from a browser: a name that an attacker points at this machine (DNS rebinding), which
@@ -7,15 +7,11 @@ the Host check stops, and a request or WebSocket sent across sites, which the Or
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
-from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import MissionError
@@ -25,8 +21,6 @@ from .failures import refusal
 PROBES = ("/health", "/ready")
 CLOSE_POLICY_VIOLATION = 1008
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/\s]+))(?::[0-9]{0,5})?")
-DRAINED_BYTES = 1 << 24  # of a body that is refused
-DRAIN_SECONDS = 5.0
 HARDENED = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
 
@@ -47,14 +41,13 @@ def refuse_unsafe(settings: Settings) -> None:
 
 
 class Guard:
-    """ASGI middleware: 403 for a foreign machine, Host or Origin, 413 for a body above the limit.
+    """ASGI middleware: 403 for a foreign machine, Host or Origin.
 
     A refused WebSocket never opens: its handshake gets the 403. Probes may come by any Host.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._limit = settings.max_body_bytes
         self._hosts = frozenset(
             _host(name) for name in (settings.host, *settings.allowed_hosts)
         ) - {""}
@@ -72,14 +65,9 @@ class Guard:
         why = self._stranger(scope) or self._refusal(scope["path"], headers)
         if why:
             await forbid(why, scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-        elif _length(headers) > self._limit:
-            expects = "100-continue" in headers.get("expect", "").lower()
-            patient = send if expects else _patient(receive, send)
-            await refusal(scope, 413, self._too_large())(scope, receive, patient)
         else:
-            await self._app(scope, self._limited(receive), _hardened(send))
+            hardened = send if scope["type"] == "websocket" else _hardened(send)
+            await self._app(scope, receive, hardened)
 
     def _stranger(self, scope: Scope) -> str | None:
         """Why the machine that calls may not come in, or None. `refuse_unsafe` cannot know what
@@ -120,25 +108,6 @@ class Guard:
         # Either scheme will do: behind a proxy that ends TLS the server does not know its own.
         return origin in (f"http://{host}", f"https://{host}") or origin in self._origins
 
-    def _limited(self, receive: Receive) -> Receive:
-        """Counts a body that came without a length."""
-        received = 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                if received > self._limit:
-                    await _drain(receive)
-                    raise HTTPException(413, self._too_large())
-            return message
-
-        return limited
-
-    def _too_large(self) -> str:
-        return f"the body is larger than {self._limit} bytes; MISSION_MAX_BODY_BYTES sets the limit"
-
 
 def is_loopback(host: str) -> bool:
     """Whether this name or address always means the machine itself."""
@@ -172,14 +141,6 @@ def _host(header: str) -> str:
     return (found[1] or found[2].rstrip(".")) if found else ""
 
 
-def _length(headers: Headers) -> int:
-    """The declared length of the body; 0 when none is declared, or it is not a number."""
-    declared = headers.get("content-length", "")
-    if not (declared.isascii() and declared.isdigit()):
-        return 0
-    return int(declared) if len(declared) < 19 else sys.maxsize
-
-
 def _hardened(send: Send) -> Send:
     """Answers are not to be guessed at, nor framed by other pages."""
 
@@ -198,28 +159,3 @@ async def forbid(detail: str, scope: Scope, receive: Receive, send: Send) -> Non
         await refusal(scope, 403, detail)(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": CLOSE_POLICY_VIOLATION})
-
-
-def _patient(receive: Receive, send: Send) -> Send:
-    """Drains what a client still sends before the end of its answer."""
-
-    async def patient(message: Message) -> None:
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            await send({**message, "more_body": True})
-            await _drain(receive)
-            message = {"type": "http.response.body", "body": b""}
-        await send(message)
-
-    return patient
-
-
-async def _drain(receive: Receive) -> None:
-    """Read on for a while: to a client that still sends, a closed connection is an error, and what
-    it was answered is lost."""
-    left = DRAINED_BYTES
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while left > 0 and (message := await receive())["type"] == "http.request":
-                left -= len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return

@@ -212,6 +212,22 @@ async def test_allowed_origins_are_told_so_by_cors(tmp_path: Path) -> None:
     assert "access-control-allow-origin" not in refused.headers
 
 
+async def test_a_page_of_an_allowed_origin_reads_what_it_is_refused(tmp_path: Path) -> None:
+    origins = ("https://app.example",)
+    app = create_app(settings(tmp_path, allowed_origins=origins, max_body_bytes=2048))
+    headers = {"origin": origins[0], "content-type": "application/json"}
+    preflight = {"origin": origins[0], "access-control-request-method": "POST"}
+    async with lifespan(app), client(app) as http:
+        large = await http.post("/graphql", content=b"x" * 4096, headers=headers)
+        app.state.phase = "standby"
+        asked = await http.options("/graphql", headers=preflight)
+        early = await http.post("/graphql", json={"query": "{ __typename }"}, headers=headers)
+        app.state.phase = "serving"
+    assert (large.status_code, asked.status_code, early.status_code) == (413, 200, 503)
+    for answer in (large, asked, early):
+        assert answer.headers["access-control-allow-origin"] == origins[0]
+
+
 # start and stop
 
 

@@ -24,7 +24,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
 from mission_system.core.settings import Settings
-from mission_system.web import guard
+from mission_system.web.body import BodyLimit
 from mission_system.web.failures import Incidents, http_error
 from mission_system.web.guard import Guard
 
@@ -91,7 +91,11 @@ async def guarded(settings: Settings) -> AsyncIterator[Target]:
             Route("/ready", probe),
             WebSocketRoute("/echo", echo),
         ],
-        middleware=[Middleware(Incidents, lambda: False), Middleware(Guard, settings)],
+        middleware=[
+            Middleware(Incidents, lambda: False),
+            Middleware(Guard, settings),
+            Middleware(BodyLimit, settings.max_body_bytes),
+        ],
         exception_handlers={HTTPException: http_error},
     )
     server = uvicorn.Server(
@@ -242,7 +246,7 @@ async def test_a_body_up_to_the_limit_is_read(target: Target) -> None:
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """With clients that go on waiting for the end of what they have said they would send."""
-    monkeypatch.setattr(guard, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr("mission_system.web.body.DRAIN_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("little_patience")
