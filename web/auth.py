@@ -14,6 +14,7 @@ from ..core.errors import Forbidden, InvalidInput, MissionError
 from ..core.identity import LOCAL, Caller
 from ..core.settings import Settings
 from ..core.tokens.service import TokenService
+from ..core.trouble import Trouble
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class Authenticator:
     def __init__(self, settings: Settings, tokens: TokenService) -> None:
         self._required = settings.auth == "tokens"
         self._tokens = tokens
+        self._trouble = Trouble(log, "auth.recheck_failed", "auth.rechecked_again")
 
     @property
     def required(self) -> bool:
@@ -104,11 +106,13 @@ class Authenticator:
 
     async def _is_valid(self, secret: str) -> bool:
         try:
-            return await self._tokens.check(secret) is not None
-        except Exception:
+            valid = await self._tokens.check(secret) is not None
+        except Exception as error:
             # The storage is out of reach; whoever came in stays until it can be asked again.
-            log.exception("auth.recheck_failed")
+            self._trouble.met(error)
             return True
+        self._trouble.passed()
+        return valid
 
 
 def acting_for(caller: Caller, user: str | None) -> Caller:
