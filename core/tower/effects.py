@@ -100,6 +100,8 @@ class Run:
     """When the sleeps that this run stops at are over."""
     hops: int = 0
     iterations: int = 0
+    llm_calls: int = 0
+    """Attempts of the model calls that this run has got the outcome of."""
 
     async def perform(
         self,
@@ -147,6 +149,7 @@ class Run:
         if found is not None and found.status != "started":
             if found.error is not None and is_cancelled(found.error):
                 await asyncio.get_running_loop().create_future()  # whatever cancels it this time
+            self._attempted(found)
             return self.replay(branch, found, adapter)
         value = None
         is_new = found is None or found.digest != record.digest
@@ -176,9 +179,14 @@ class Run:
                 await self._cancelled(record, tell)
             raise
         self.journal.add(record)
+        self._attempted(record)
         if record.error is not None:
             raise decode_error(record.error)
         return value
+
+    def _attempted(self, record: Record) -> None:
+        if record.kind == "llm":
+            self.llm_calls += record.attempt
 
     def _compare(self, found: Record, record: Record) -> None:
         """Another attempt goes on counting; another input is worth a note, and no more."""

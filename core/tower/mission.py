@@ -67,6 +67,12 @@ class Mission:
         """What this process may use; it may be adjusted while it runs."""
         return self._run.meter.quota
 
+    @property
+    def llm_calls(self) -> int:
+        """LLM calls of the quota that the calls took whose outcome is here: each of their attempts
+        is one. The same on a replay, whatever was called again meanwhile."""
+        return self._run.llm_calls
+
     def llm(self, role: str = "default") -> LLM:
         """The model that plays `role` (`writer`, `planner`, ...)."""
         return LLM(self._run, role)

@@ -38,16 +38,16 @@ async def work(mission: Mission) -> Reply:
         last = LLMMessage("system", f"{system.content} {LAST}")
         history = await mission.history(limit=200)
         turn = [LLMMessage("user", mission.message)]
-        asked = misses = 0
+        misses = 0
         most = sys.maxsize  # characters that the model may have room for, as far as it has said
         while True:
-            asked += 1
             # Anew each time: a breaker may have opened since, or an administrator shut a tool off.
             offered = await mission.tools.offered()
             tools = [LLMTool(spec.name, spec.description, spec.parameters) for spec in offered]
             harmless = {spec.name for spec in offered if spec.risk == "read_only"}
             room = min(most, room_of(mission.quota, tools))
-            told = system if asked < mission.quota.max_llm_calls else last
+            is_last = mission.llm_calls + 1 >= mission.quota.max_llm_calls
+            told = last if is_last else system
             prompt = fitting(told, history, turn, room)
             try:
                 reply = await mission.llm(ROLE).ask(prompt, tools=tools, output_schema=schema)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,23 @@ async def test_model_that_never_ends_is_told_its_last_reply_and_stopped_by_the_q
     assert len(model.requests) == 3
     assert "last reply" in told(model)[0]["content"]
     assert "last reply" not in told(model, -2)[0]["content"]
+
+
+async def test_attempts_that_failed_count_for_the_last_reply(node, model: Vendor) -> None:
+    busy = deepcopy(OPENAI_ERRORS["rate_limited"])
+    busy.headers = {"retry-after": "0.01"}
+    asks = Answer("", calls=[("drop", {"table": "a"})])
+    model.script = [busy, asks, Answer("Done.")]
+    server = await node(drop, quota={"max_llm_calls": 3})
+    process = await send(server)
+    assert "last reply" not in told(model)[0]["content"]
+    assert process.pending is not None
+    # The run after the answer replays the first call, and asks the model as if it had made it.
+    process = await server.tower.resume_request(ANN, process.pending.id, "yes", wait=60)
+    assert (process.reply or "").strip() == "Done."
+    assert len(model.requests) == 3
+    assert "last reply" in told(model)[0]["content"]
+    assert not any(step.input_changed for step in await server.tower.steps(ANN, process.pid))
 
 
 async def test_answer_fits_the_schema_that_was_asked_for(node, model: Vendor) -> None:
