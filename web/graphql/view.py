@@ -21,7 +21,6 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http.streaming import (
     HTTPStreamTransport,
-    MultipartSubscriptionTransport,
     merge_stream_with_heartbeat,
 )
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
@@ -44,10 +43,10 @@ from ..guard import forbid
 from ..stall import STALLED_SECONDS, DropStalled
 from ..state import state_of
 from .answer import answered, answered_together, refused, written
-from .events import ServerSentEvents
 from .media import STREAMS, Media, accepted
 from .operation import Operation, Refused, read_operation
 from .socket import SocketAdapter, SocketContext, SocketHandler
+from .streams import Parts, ServerSentEvents
 
 PAGE = Path(schema_package.__path__[0]) / "static" / "graphiql" / "index.html"
 INIT_SECONDS = 10.0
@@ -60,7 +59,7 @@ PAGE_POLICY = (
 
 _TRANSPORTS: dict[Media, type[HTTPStreamTransport]] = {
     Media.EVENTS: ServerSentEvents,
-    Media.MULTIPART: MultipartSubscriptionTransport,
+    Media.MULTIPART: Parts,
 }
 _METHODS = {
     "GET": {OperationType.QUERY},

@@ -101,11 +101,11 @@ async def test_a_multipart_reply_ends_with_the_message(http: Http) -> None:
     body = {"query": REPLY, "variables": {"id": process["pid"]}}
     response = await http.client.post(http.url, json=body, headers={"Accept": MULTIPART})
     assert response.headers["content-type"].startswith("multipart/mixed;boundary=graphql")
-    parts = [part.partition("\r\n\r\n")[2] for part in response.text.split("--graphql")]
-    payloads = [json.loads(part) for part in parts if part.strip()]
-    last = [p["payload"] for p in payloads if "payload" in p][-1]
+    assert response.text.endswith("\r\n--graphql--\r\n")
+    *parts, _ = response.text.split("\r\n--graphql")
+    payloads = [json.loads(part.partition("\r\n\r\n")[2]) for part in parts]
+    last = payloads[-1]["payload"]
     assert last["data"]["replyStream"]["message"]["content"] == process["reply"]
-    assert response.text.endswith("--graphql--\r\n")
 
 
 async def test_a_client_that_leaves_ends_its_subscription(http: Http, server: Server) -> None:

@@ -3,6 +3,11 @@
 import { createClient, fetchExchange } from '@urql/core';
 import { run } from './flow.mjs';
 
+// Who leaves a subscription aborts its fetch, and urql leaves what the read then rejects unhandled.
+process.on('unhandledRejection', (reason) => {
+  if (reason?.name !== 'AbortError') throw reason;
+});
+
 const client = createClient({
   url: process.argv[2],
   exchanges: [fetchExchange],

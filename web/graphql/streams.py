@@ -1,8 +1,8 @@
-"""Results as server-sent events."""
+"""How results are framed in a stream, where clients need it otherwise than Strawberry has it."""
 
 from __future__ import annotations
 
-from strawberry.http.streaming import SSETransport
+from strawberry.http.streaming import MultipartSubscriptionTransport, SSETransport
 
 
 class ServerSentEvents(SSETransport):
@@ -15,3 +15,11 @@ class ServerSentEvents(SSETransport):
 
     def encode_comment(self, comment: str) -> str:
         return f": {comment}\n\n"
+
+
+class Parts(MultipartSubscriptionTransport):
+    """A part brings the boundary after it, so that it can be read at once. The end adds no other
+    one: between two there would be a part that is empty, and no JSON."""
+
+    def encode_complete(self) -> str:
+        return "--\r\n"
