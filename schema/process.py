@@ -90,7 +90,8 @@ class Process(Node):
     stage: str | None = strawberry.field(description="Stage that it is in, as the capability says.")
     outcome: Outcome | None = strawberry.field(description="How it ended; null until it has.")
     reason: str | None = strawberry.field(
-        description="Why it failed, was cancelled or is blocked, in one stable word."
+        description="Why it failed or is blocked, in one stable word; of what was cancelled, the"
+        " reason that was given."
     )
     error: str | None = strawberry.field(description="What went wrong, in words for the user.")
     reply: str | None = strawberry.field(description="Text of the reply; null until there is one.")

@@ -105,8 +105,8 @@ class SessionCreate(WireModel):
 
 
 class SessionUpdate(WireModel):
-    """An absent or null `title` leaves the title. `archived_at` null un-archives, absent does not:
-    `"archived_at" in update.model_fields_set` tells the two apart."""
+    """An absent or null `title` leaves the title, an absent `archived_at` the archival; null takes
+    the session out of the archive."""
 
     title: Title | None = None
     archived_at: Moment = None
