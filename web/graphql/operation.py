@@ -85,6 +85,8 @@ def _check_deliberate(request: Request) -> None:
     headers = request.headers
     if headers.get("sec-fetch-site") in ("same-origin", "none"):
         return  # the browser itself vouches for our own page, or for who typed the address
+    if "origin" in headers:
+        return  # one that may call this server: the guard has let it in
     if any(name in headers for name in ASKED_FIRST) or _is_json(headers.get("content-type", "")):
         return
     raise Refused(

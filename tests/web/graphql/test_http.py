@@ -145,8 +145,17 @@ async def test_a_get_that_a_page_elsewhere_could_cause_is_refused_in_every_form(
         {"Content-Type": "application/json"},
         {"Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Site": "none"},
+        {"Origin": http.url.removesuffix("/graphql"), "Sec-Fetch-Site": "same-site"},
     ):
         assert await asked_with(**telling) == 200, telling
+    params = {"query": VIEWER}
+    for foreign in ("https://evil.example", "null"):
+        headers = {"Accept": accept, "Origin": foreign}
+        refused = await http.client.get(http.url, params=params, headers=headers)
+        assert (refused.status_code, refused.json()["errors"][0]["extensions"]) == (
+            403,
+            {"code": "FORBIDDEN"},
+        )
 
 
 async def test_batches_are_off_unless_a_setting_allows_them(
