@@ -45,28 +45,28 @@ log = structlog.get_logger(__name__)
 class UnitTransaction:
     """The transaction of one unit. Its awaits never suspend."""
 
-    __slots__ = ("_connection", "callbacks")
+    __slots__ = ("_cursor", "callbacks")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
         self.callbacks: list[Callable[[], None]] = []
 
     async def execute(self, sql: str, params: Params = ()) -> int:
-        return self._connection.execute(sql, params).rowcount
+        return self._cursor.execute(sql, params).rowcount
 
     async def execute_many(self, sql: str, rows: Iterable[Params]) -> None:
-        self._connection.executemany(sql, rows)
+        self._cursor.executemany(sql, rows)
 
     async def insert(self, sql: str, params: Params = ()) -> int:
-        return cast(int, self._connection.execute(sql, params).lastrowid)
+        return cast(int, self._cursor.execute(sql, params).lastrowid)
 
     async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
         # fetchall, not fetchone: a statement left half read would keep the savepoint open
-        rows = self._connection.execute(sql, params).fetchall()
+        rows = self._cursor.execute(sql, params).fetchall()
         return cast("Row | None", rows[0] if rows else None)
 
     async def fetch_all(self, sql: str, params: Params = ()) -> list[Row]:
-        return self._connection.execute(sql, params).fetchall()
+        return self._cursor.execute(sql, params).fetchall()
 
     async def lock(self, sql: str, params: Params = ()) -> None:
         pass  # no other unit runs before this one has ended
@@ -155,11 +155,12 @@ class Writer:
             with closing(connect(self._path)) as connection:
                 self._guard = _Guard()
                 connection.set_authorizer(self._guard)
+                cursor = connection.cursor()  # one for all: a connection makes one a statement
                 more = True
                 while more:
                     batch, more = self._take()
                     if batch:
-                        self._run(connection, batch)
+                        self._run(cursor, batch)
                         self._hand_over(self._deliver, batch)
                         batch = []
         except BaseException as error:
@@ -169,35 +170,34 @@ class Writer:
     def _take(self) -> tuple[list[_Job], bool]:
         """Waits for units; gives all there are by then, and whether more may follow."""
         batch: list[_Job] = []
-        with suppress(Empty):
-            while len(batch) < MAX_BATCH:
-                job = self._jobs.get(block=not batch)
-                if job is None:
-                    return batch, False
-                batch.append(job)
+        while not batch or (len(batch) < MAX_BATCH and not self._jobs.empty()):
+            job = self._jobs.get()
+            if job is None:
+                return batch, False
+            batch.append(job)
         return batch, True
 
     def _hand_over(self, receive: Callable[..., None], *results: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             cast(asyncio.AbstractEventLoop, self._loop).call_soon_threadsafe(receive, *results)
 
-    def _run(self, connection: sqlite3.Connection, batch: list[_Job]) -> None:
+    def _run(self, cursor: sqlite3.Cursor, batch: list[_Job]) -> None:
         try:
-            _begin(connection)
+            _begin(cursor)
             for job in batch:
-                self._run_unit(connection, job, alone=len(batch) == 1)
-            connection.execute(_COMMIT)
+                self._run_unit(cursor, job, alone=len(batch) == 1)
+            cursor.execute(_COMMIT)
         except BaseException as error:  # nothing of this batch is durable
-            if connection.in_transaction:
-                connection.execute(_ROLLBACK)
+            if cursor.connection.in_transaction:
+                cursor.execute(_ROLLBACK)
             for job in batch:
                 job.error = job.error or error
 
-    def _run_unit(self, connection: sqlite3.Connection, job: _Job, *, alone: bool) -> None:
+    def _run_unit(self, cursor: sqlite3.Cursor, job: _Job, *, alone: bool) -> None:
         """Run one unit in a savepoint of its own, so that its failure harms no other."""
-        transaction = UnitTransaction(connection)
+        transaction = UnitTransaction(cursor)
         if not alone:
-            connection.execute(_SAVEPOINT)
+            cursor.execute(_SAVEPOINT)
         guard = self._guard
         guard.unit_runs, guard.refused = True, False
         try:
@@ -207,16 +207,16 @@ class Writer:
         except BaseException as error:
             job.error = _refusal(error) if guard.refused else error
             # Some failures (disk full, I/O) end the whole transaction: then nobody's work is kept.
-            if alone or not connection.in_transaction:
+            if alone or not cursor.connection.in_transaction:
                 raise
             guard.unit_runs = False
-            connection.execute(_UNDO)
+            cursor.execute(_UNDO)
         else:
             job.callbacks = transaction.callbacks
         finally:
             guard.unit_runs = False
         if not alone:
-            connection.execute(_RELEASE)
+            cursor.execute(_RELEASE)
 
     # the event loop
 
@@ -252,11 +252,11 @@ class Writer:
                 job.future.set_result(job.result)
 
 
-def _begin(connection: sqlite3.Connection) -> None:
+def _begin(cursor: sqlite3.Cursor) -> None:
     # A plugin's own transaction may hold the file; the batch loses nothing by waiting for it.
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
-            connection.execute(_BEGIN)
+            cursor.execute(_BEGIN)
             return
         except sqlite3.OperationalError as error:
             if attempt == LOCK_ATTEMPTS or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
