@@ -17,7 +17,9 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     # is bound, until an exception tells it that there is none: a tenth of the time of most
     # statements. It can only be said for the whole process, and changes nothing for anybody.
     sqlite3.register_adapter(type(None), _same)
-    pragmas = {**PRAGMAS, "query_only": "ON"} if read_only else PRAGMAS
+    # A mapped file is of use to who reads much once. It makes a writer search the log for each page
+    # that it reads, those in its cache too.
+    pragmas = {**PRAGMAS, **({"query_only": "ON"} if read_only else {"mmap_size": 0})}
     return open_database(str(path), pragmas, check_same_thread=False)
 
 
