@@ -295,8 +295,8 @@ async def insert_process(
             process.depth,
             process.capability,
             process.version,
-            process.state,
-            process.priority,
+            str(process.state),  # of any other type, sqlite3 first looks for a way to adapt it
+            str(process.priority),
             process.epoch,
             process.message,
             orjson.dumps(input).decode(),
@@ -331,16 +331,16 @@ async def save_state(
         " reply_message_id = ?, started_at = ?, completed_at = ?"
         " WHERE pid = ? AND state = ? AND epoch = ?",
         (
-            process.state,
+            str(process.state),
             process.epoch,
-            process.outcome,
+            process.outcome and str(process.outcome),
             process.reason,
             process.error,
             process.reply_message_id,
             _micros(process.started_at),
             _micros(process.completed_at),
             process.pid,
-            before,
+            str(before),
             epoch,
         ),
     )
