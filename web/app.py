@@ -76,14 +76,14 @@ def create_app(
     graphql = GraphQLView(settings, host)
     app = Starlette(
         routes=[
-            *probes.routes,
-            *metrics.routes,
-            Route(GRAPHQL, graphql),
+            Route(GRAPHQL, graphql),  # what is asked most comes first: routes are tried in turn
             WebSocketRoute(GRAPHQL, graphql),
-            Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),
-            Mount("/static/governance", StaticFiles(directory=GOVERNANCE)),
             *rest.routes,
             *ws.routes,
+            *probes.routes,
+            *metrics.routes,
+            Mount("/static/graphiql", StaticFiles(directory=GRAPHIQL)),
+            Mount("/static/governance", StaticFiles(directory=GOVERNANCE)),
             *routes_of(host),
         ],
         middleware=_middleware(state),
