@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
 
 from ..chat.text import MAX_ID
-from ..storage.persistence import Persistence
+from ..storage.persistence import Persistence, Row
 from .indicator import Case, IndicatorSpec, Measurement, before_newest
 
 ANSWERS = 25
@@ -17,6 +17,7 @@ LOOKED_AT = 2000  # messages
 STEPS = 200  # of one answer's process whose outputs are read
 BIGGEST = 256 * 1024  # characters of an output that is read
 CITATIONS = 1000  # of one answer that are looked at
+AT_ONCE = STEPS * BIGGEST  # characters of outputs that are held together
 QUOTING = ("text", "quote", "source", "url", "path", "id", "name")
 """Fields of a citation, the one that says most first."""
 
@@ -29,11 +30,29 @@ _ANSWERS = (
     " ORDER BY m.id DESC LIMIT ?"
 )
 _FOUND = "s.process_id = ? AND s.status = 'completed' AND s.kind NOT IN ('llm', 'interrupt')"
-_EVIDENCE = (
-    "SELECT s.key, s.size, CASE WHEN s.size <= ? THEN COALESCE(o.body, s.output) END AS out"  # noqa: S608
-    " FROM step s LEFT JOIN step_output o ON o.id = s.id"
-    f" WHERE {_FOUND} ORDER BY s.id LIMIT ?"
+_SEEN = (
+    "SELECT * FROM (SELECT s.process_id AS pid, s.key, s.size FROM step s"  # noqa: S608
+    f" WHERE {_FOUND} ORDER BY s.id LIMIT ?) f"
 )
+_READ = (
+    "SELECT * FROM (SELECT s.process_id AS pid, s.key,"  # noqa: S608
+    " CASE WHEN s.size <= ? THEN COALESCE(o.body, s.output) END AS out"
+    " FROM step s LEFT JOIN step_output o ON o.id = s.id"
+    f" WHERE {_FOUND} ORDER BY s.id LIMIT ?) f"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the reply of a process cites."""
+
+    pid: str
+    citations: list[object]
+
+    @property
+    def quotes(self) -> bool:
+        """Whether it takes outputs to judge it, and not only the names of steps."""
+        return any(quoted(each) is not None for each in self.citations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +72,91 @@ async def measure(persistence: Persistence) -> Measurement:
     cases: list[Case] = []
     total = 0
     before = await before_newest(persistence, "message", LOOKED_AT)
-    for row in await persistence.fetch_all(_ANSWERS, (before, ANSWERS)):
-        citations = citations_of(row["data"])
-        if not citations:
-            continue
-        evidence = await _evidence(persistence, row["pid"], citations)
-        unresolved = [each for each in citations if not resolves(each, evidence.outputs)]
+    rows = await persistence.fetch_all(_ANSWERS, (before, ANSWERS))
+    answers = [
+        Answer(row["pid"], citations) for row in rows if (citations := citations_of(row["data"]))
+    ]
+    async for answer, evidence in _with_evidence(persistence, answers):
+        unresolved = [each for each in answer.citations if not resolves(each, evidence.outputs)]
         lost = [each for each in unresolved if evidence.judges(each)]
         if unresolved and not lost:
             continue  # they quote what was not read
         total += 1
         if lost:
-            text = f"{len(lost)} of {len(citations)} citations of an answer lead to nothing"
-            cases.append(Case(text, row["pid"]))
+            text = f"{len(lost)} of {len(answer.citations)} citations of an answer lead to nothing"
+            cases.append(Case(text, answer.pid))
     return Measurement(total, total - len(cases), tuple(cases))
 
 
-async def _evidence(persistence: Persistence, pid: str, citations: list[object]) -> Evidence:
-    rows = await persistence.fetch_all(_EVIDENCE, (BIGGEST, pid, STEPS + 1))
-    outputs = {str(row["key"]): str(row["out"] or "") for row in rows}
-    is_whole = len(rows) <= STEPS and all(row["size"] <= BIGGEST for row in rows)
-    keys = {key for each in citations if (key := named(each)) is not None} - outputs.keys()
-    keys = {key for key in keys if 0 < len(key) <= MAX_ID and "\0" not in key}
-    if keys and len(rows) > STEPS:
-        marks = ", ".join("?" * len(keys))
-        further = await persistence.fetch_all(
-            f"SELECT s.key FROM step s WHERE {_FOUND} AND s.key IN ({marks})",  # noqa: S608
-            (pid, *keys),
-        )
-        outputs |= {str(row["key"]): "" for row in further}
-    return Evidence(outputs, is_whole)
+async def _with_evidence(
+    persistence: Persistence, answers: Sequence[Answer]
+) -> AsyncIterator[tuple[Answer, Evidence]]:
+    """Each with what its process has found. However many there are, that takes a few reads, and
+    outputs of no more than `AT_ONCE` characters are held together."""
+    seen: dict[str, dict[str, int]] = {answer.pid: {} for answer in answers}
+    for row in await _of_each(persistence, _SEEN, [(pid, STEPS + 1) for pid in seen]):
+        seen[row["pid"]][row["key"]] = row["size"]
+    further = await _further(persistence, answers, seen)
+    for some in _batches(answers, seen):
+        quoting = [answer.pid for answer in some if answer.quotes]
+        read = await _of_each(persistence, _READ, [(BIGGEST, pid, STEPS + 1) for pid in quoting])
+        outputs = {(row["pid"], row["key"]): str(row["out"] or "") for row in read}
+        for answer in some:
+            sizes = seen[answer.pid]
+            is_whole = len(sizes) <= STEPS and all(size <= BIGGEST for size in sizes.values())
+            keys = {*sizes, *(key for pid, key in further if pid == answer.pid)}
+            found = {key: outputs.get((answer.pid, key), "") for key in keys}
+            yield answer, Evidence(found, is_whole)
+
+
+def _batches(
+    answers: Sequence[Answer], seen: Mapping[str, Mapping[str, int]]
+) -> Iterator[list[Answer]]:
+    """In their order, as many at once as may be held."""
+    some: list[Answer] = []
+    held = 0
+    for answer in answers:
+        sizes = seen[answer.pid].values() if answer.quotes else ()
+        size = sum(size for size in sizes if size <= BIGGEST)
+        if some and held + size > AT_ONCE:
+            yield some
+            some, held = [], 0
+        some.append(answer)
+        held += size
+    if some:
+        yield some
+
+
+async def _further(
+    persistence: Persistence, answers: Sequence[Answer], seen: Mapping[str, Mapping[str, int]]
+) -> set[tuple[str, str]]:
+    """Which of the steps that are named there are beyond the first `STEPS`: pids and keys."""
+    reads: list[str] = []
+    params: list[str] = []
+    for answer in answers:
+        sizes = seen[answer.pid]
+        keys = {key for each in answer.citations if (key := named(each)) is not None} - sizes.keys()
+        keys = {key for key in keys if 0 < len(key) <= MAX_ID and "\0" not in key}
+        if keys and len(sizes) > STEPS:
+            marks = ", ".join("?" * len(keys))
+            reads.append(
+                "SELECT s.process_id AS pid, s.key FROM step s"  # noqa: S608
+                f" WHERE {_FOUND} AND s.key IN ({marks})"
+            )
+            params += [answer.pid, *keys]
+    rows = await persistence.fetch_all(" UNION ALL ".join(reads), params) if reads else []
+    return {(row["pid"], row["key"]) for row in rows}
+
+
+async def _of_each(
+    persistence: Persistence, sql: str, params: Sequence[Sequence[str | int]]
+) -> list[Row]:
+    """What a read with each of these parameters gives, by one statement."""
+    if not params:
+        return []
+    return await persistence.fetch_all(
+        " UNION ALL ".join([sql] * len(params)), [value for some in params for value in some]
+    )
 
 
 def citations_of(data: str) -> list[object]:

@@ -195,6 +195,38 @@ async def test_a_quotation_of_what_is_not_read_is_not_judged(
     assert (found.state, found.total) == ("unknown", 0)
 
 
+async def reads(node: Node, monkeypatch: pytest.MonkeyPatch) -> tuple[int, Measurement]:
+    """How many statements about steps it takes to measure the chain, and what is found."""
+    sent: list[str] = []
+    read = node.database.fetch_all
+
+    async def counted(sql: str, params: Any = ()) -> Any:
+        if " step s" in sql:
+            sent.append(sql)
+        return await read(sql, params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.database, "fetch_all", counted)
+        found = await evidence.measure(node.database)
+    return len(sent), found
+
+
+async def test_the_evidence_of_many_answers_is_read_at_once(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "STEPS", 2)
+    for total in (4, 8):
+        for text in ("naïve — text", '{"step": "0"}', '{"step": "9"}', '{"step": "10"}'):
+            process = await send(node, text, "cites")
+            for key in ("1.0", "1.1", "9"):
+                await step(node, process, key=key)
+        count, found = await reads(node, monkeypatch)
+        assert (count, found.total, found.good) == (3, total, total * 3 // 4)
+    monkeypatch.setattr(evidence, "AT_ONCE", 1)  # so that no two are held together
+    count, same = await reads(node, monkeypatch)
+    assert (count, same) == (4, found)
+
+
 async def test_retries_within_their_policy_are_bounded(node: Node) -> None:
     process = await send(node, "hi", "tries")
     assert (await measured(node, "bounded_retry")).state == "met"
