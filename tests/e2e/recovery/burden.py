@@ -21,6 +21,7 @@ from mission_system import (
     Mission,
     OrchestratorSpec,
     PluginContext,
+    Quota,
     Reply,
     ToolFailed,
     ToolSpec,
@@ -203,6 +204,10 @@ def register_llm_providers(context: PluginContext) -> Mapping[str, Any]:
     return {"traced": lambda settings: TracedProvider(chunk_delay=TICK)}
 
 
+# What is cut short is charged each time, and children have a part of it only: enough for any kills.
+PLENTY = Quota(max_llm_calls=9999, max_tool_calls=9999, max_agent_hops=9999, max_steps=9999)
+
+
 @hookimpl
 def register_orchestrators(context: PluginContext) -> list[OrchestratorSpec]:
-    return [OrchestratorSpec(each.__name__, each) for each in CAPABILITIES]
+    return [OrchestratorSpec(each.__name__, each, quota=PLENTY) for each in CAPABILITIES]
