@@ -161,7 +161,7 @@ def _middleware(state: AppState) -> list[Middleware]:
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
-                allow_methods=["GET", "POST", "PATCH", "DELETE"],
+                allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
                 allow_headers=[
                     *("Authorization", "Content-Type", USER_HEADER, KEY_HEADER),
                     *PREFLIGHT_HEADERS,

@@ -153,8 +153,6 @@ class GraphQLView(GraphQL[Context, None]):
             operation = await read_operation(request, self._batch)
             if isinstance(operation, list):
                 return await self._together(request, operation, context, media)
-            if media.streams and request.method == "HEAD":
-                return Response(headers=_TRANSPORTS[media]().headers)  # it has no end to wait for
             if media.streams:
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
             try:
@@ -213,6 +211,8 @@ class GraphQLView(GraphQL[Context, None]):
         context: Context,
         transport: HTTPStreamTransport,
     ) -> Response:
+        if request.method == "HEAD":
+            return Response(headers=transport.headers)  # it has no end to wait for
         results = await self.schema.stream(
             operation.query,
             variable_values=operation.variables,

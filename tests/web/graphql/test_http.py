@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -232,11 +233,13 @@ async def test_head_is_answered_as_get_is_without_the_body(http: Http) -> None:
         ]
 
 
-async def test_head_of_a_stream_does_not_run_it(http: Http, server: Server) -> None:
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/json, text/event-stream"])
+async def test_head_of_a_stream_does_not_run_it(http: Http, server: Server, accept: str) -> None:
     process = await http.send("hello")
     query = f'subscription {{ sessionEvents(sessionId: "{process["sessionId"]}") {{ type }} }}'
-    headers = {"GraphQL-Require-Preflight": "1", "Accept": "text/event-stream"}
-    head = await http.client.head(http.url, params={"query": query}, headers=headers)
+    headers = {"GraphQL-Require-Preflight": "1", "Accept": accept}
+    async with asyncio.timeout(10):  # else it goes on for as long as the client stays
+        head = await http.client.head(http.url, params={"query": query}, headers=headers)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"].startswith("text/event-stream")
     assert server.node.followers._tails == {}
