@@ -8,6 +8,7 @@ from typing import Any
 
 FIRST_SECONDS = 10.0
 LONGEST_SECONDS = 600.0
+SETTLED_SECONDS = 5.0
 
 
 class Trouble:
@@ -15,7 +16,8 @@ class Trouble:
     and that it is over, and not each time anew.
 
     The first error of each type has its trace. What goes on like that has a line after 10 seconds,
-    after 20 more, and so on, every 10 minutes at last.
+    after 20 more, and so on, every 10 minutes at last. It is over with what works when nothing has
+    failed for 5 seconds: of work that is done side by side, some may fail and some not.
     """
 
     def __init__(
@@ -28,12 +30,12 @@ class Trouble:
         self._clock = clock
         self._kinds: set[type[Exception]] = set()
         self._failures = 0
-        self._since = self._told = 0.0
+        self._since = self._told = self._last = 0.0
         self._silence = FIRST_SECONDS
 
     def met(self, error: Exception, **details: Any) -> None:
         """It failed once more. `details` stand in the line, if there is one."""
-        at = self._clock()
+        at = self._last = self._clock()
         self._failures += 1
         if not self._kinds:
             self._since = self._told = at
@@ -47,7 +49,7 @@ class Trouble:
 
     def passed(self) -> None:
         """It worked."""
-        if self._kinds:
+        if self._kinds and self._clock() >= self._last + SETTLED_SECONDS:
             self._log.info(self._over, **self._extent(self._clock()))
             self._kinds.clear()
             self._failures, self._silence = 0, FIRST_SECONDS

@@ -73,3 +73,17 @@ def test_the_end_is_told_once_and_the_next_trouble_is_new(trouble: Trouble, cloc
     assert told(lines) == ["failed", "works", "failed"]
     assert (lines[1]["failures"], lines[1]["for_seconds"]) == (1, 5)
     assert "exc_info" in lines[2]
+
+
+def test_of_work_side_by_side_that_fails_in_part_no_end_is_told(
+    trouble: Trouble, clock: Clock
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        for tenth in range(100):
+            clock.now = 100.0 + tenth / 10
+            trouble.met(OSError("no connection"))
+            trouble.passed()
+        clock.now += 5
+        trouble.passed()
+    assert told(lines) == ["failed", "works"]
+    assert lines[1]["failures"] == 100

@@ -32,7 +32,8 @@ class Pool:
 
     def __init__(self, url: str, size: int, **settings: str) -> None:
         self._shown = shown(url)
-        self._trouble = Trouble(log, "database.away", "database.back")
+        self._away = Trouble(log, "database.away", "database.back")
+        self._busy = Trouble(log, "database.busy", "database.free")
         self._pool = asyncpg.create_pool(
             url,
             min_size=0,
@@ -60,14 +61,15 @@ class Pool:
         try:
             connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except TimeoutError as error:
-            self._trouble.met(error, database=self._shown)
+            self._busy.met(error, database=self._shown)
             raise Unavailable(
                 f"the database gave no connection within {ACQUIRE_SECONDS:g} s; try again"
             ) from error
         except FAILURES as error:
-            self._trouble.met(error, database=self._shown)
+            self._away.met(error, database=self._shown)
             raise Unavailable("the database cannot be reached; try again") from error
-        self._trouble.passed()
+        self._away.passed()
+        self._busy.passed()
         try:
             yield connection
         finally:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
+from mission_system.core import trouble
 from mission_system.core.errors import ChildFailed, Unavailable
 from mission_system.core.tower import sweep
 from mission_system.core.tower.mission import Mission
@@ -77,6 +78,7 @@ async def test_a_storage_that_stays_away_is_not_told_each_time(
         return await find(state)
 
     monkeypatch.setattr(store, "pids_in", away)
+    monkeypatch.setattr(trouble, "SETTLED_SECONDS", 0.0)
 
     lose(node, "Resolver")
     with structlog.testing.capture_logs() as lines:
