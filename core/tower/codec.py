@@ -200,7 +200,7 @@ def call_status(error: str | None, step_status: str) -> str:
         return ToolStatus.ERROR if step_status == "failed" else ToolStatus.SUCCESS
     if is_cancelled(error):
         return ToolStatus.CANCELLED
-    if error.startswith('{"type":"QuotaExceeded"'):
+    if is_exceeded(error):
         return ToolStatus.DENIED
     return error_status(error)
 
@@ -235,6 +235,11 @@ def is_cancelled(text: str) -> bool:
 def exceeded_error(error: QuotaExceeded) -> str:
     """What a step holds that the quota did not allow."""
     return _pack("QuotaExceeded", [error.reason, error.message])
+
+
+def is_exceeded(text: str) -> bool:
+    """Whether a stored error is that of `exceeded_error`."""
+    return text.startswith('{"type":"QuotaExceeded"')
 
 
 def expired_error(question: str) -> str:

@@ -35,6 +35,7 @@ from .codec import (
     encode_error,
     exceeded_error,
     is_cancelled,
+    is_exceeded,
 )
 from .interrupts import IN_DOUBT, Question
 from .journal import Journal, Record, mark_input_changed, store_record
@@ -186,7 +187,8 @@ class Run:
 
     def _attempted(self, record: Record) -> None:
         if record.kind == "llm":
-            self.llm_calls += record.attempt
+            refused = record.error is not None and is_exceeded(record.error)
+            self.llm_calls += record.attempt - refused
 
     def _compare(self, found: Record, record: Record) -> None:
         """Another attempt goes on counting; another input is worth a note, and no more."""

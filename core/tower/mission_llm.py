@@ -203,7 +203,7 @@ class LLM:
         try:
             async with closing(self._run.runtime.llm(self._role).stream(request)) as chunks:
                 async for chunk in chunks:
-                    if chunk.model or chunk.usage is not None:
+                    if chunk.model:  # else whose it is may be said later, with all of it
                         tab.hear(chunk.model, chunk.usage)
                     if text := storable(chunk.text)[: _longest(request) - offset]:
                         self._run.ledger.delta(key, attempt, offset, text)
@@ -214,6 +214,7 @@ class LLM:
                         break
         finally:
             self._run.ledger.end_deltas(key, attempt)
+        tab.hear(last.model, last.usage)
         return LLMReply("".join(pieces), tool_calls=last.tool_calls, finish=last.finish)
 
 

@@ -31,11 +31,11 @@ class Tab:
         self._said: dict[str, LLMUsage] = {}
 
     def hear(self, model: str, usage: LLMUsage | None) -> None:
-        """A reply of this model has taken `usage` until now; None where nothing more is known.
-        `model` is empty where nobody bills."""
+        """A reply of this model has taken `usage` until now; None or nothing where no more is
+        known. `model` is empty where nobody bills."""
         model = storable(model)[:MAX_ID]
         before = self._said.get(model)
-        after = self._said[model] = usage or before or NOTHING
+        after = self._said[model] = before or NOTHING if usage in (None, NOTHING) else usage
         if after != before:
             self._count(model, before, after)
 

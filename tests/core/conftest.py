@@ -12,7 +12,7 @@ import pytest
 
 from mission_system.core.capabilities import CapabilityRegistry, Orchestrator, OrchestratorSpec
 from mission_system.core.node import Node
-from mission_system.core.runtime import create_mission_runtime
+from mission_system.core.runtime import MissionRuntime, create_mission_runtime
 from mission_system.core.settings import Settings
 from mission_system.core.tools.catalog import ToolCatalog
 from mission_system.core.tools.spec import ToolSpec
@@ -24,6 +24,7 @@ class StartNode(Protocol):
         *orchestrators: Orchestrator | OrchestratorSpec,
         tools: Iterable[ToolSpec] = (),
         folder: str = "data",
+        prepare: Callable[[MissionRuntime], None] | None = None,
         **settings: Any,
     ) -> Node: ...
 
@@ -53,6 +54,7 @@ async def start_node(tmp_path: Path) -> AsyncIterator[StartNode]:
             *orchestrators: Orchestrator | OrchestratorSpec,
             tools: Iterable[ToolSpec] = (),
             folder: str = "data",
+            prepare: Callable[[MissionRuntime], None] | None = None,
             **settings: Any,
         ) -> Node:
             catalog = ToolCatalog()
@@ -62,6 +64,8 @@ async def start_node(tmp_path: Path) -> AsyncIterator[StartNode]:
             runtime = create_mission_runtime(
                 catalog, settings=Settings(**defaults | settings), use_mock=True
             )
+            if prepare is not None:
+                prepare(runtime)
             specs = tuple(
                 item
                 if isinstance(item, OrchestratorSpec)

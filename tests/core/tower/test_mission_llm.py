@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 import pytest
 from vendors import OPENAI_ERRORS, TOKENS, Answer, Vendor, serving
 
-from mission_system.core.errors import Forbidden
+from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.errors import Forbidden, QuotaExceeded
 from mission_system.core.identity import Caller
 from mission_system.core.llm.factory import LLMFactory
-from mission_system.core.llm.provider import LLMReply, LLMTool
+from mission_system.core.llm.mock import MockProvider
+from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest, LLMTool, LLMUsage
 from mission_system.core.node import Node
+from mission_system.core.runtime import MissionRuntime
 from mission_system.core.tower.mission import Mission
-from mission_system.core.tower.process import OUT_OF_TIME
+from mission_system.core.tower.process import OUT_OF_TIME, Quota
 from mission_system.plugins.builtin import models
 
 ANN = Caller("ann")
@@ -41,23 +45,23 @@ def anthropic() -> Iterator[Vendor]:
 @pytest.fixture
 def use_vendors(
     openai: Vendor, anthropic: Vendor, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Node], None]:
+) -> Callable[[MissionRuntime], None]:
     for name, vendor, path in (("OPENAI", openai, "/v1"), ("ANTHROPIC", anthropic, "")):
         monkeypatch.setenv(f"{name}_API_KEY", "sk-s3cret")
         monkeypatch.setenv(f"{name}_BASE_URL", vendor.url + path)
 
-    def use(node: Node) -> None:
-        factory = LLMFactory(node.runtime.settings)
+    def use(runtime: MissionRuntime) -> None:
+        factory = LLMFactory(runtime.settings)
         for name, make in models.register_llm_providers().items():
             factory.register(name, make)
-        object.__setattr__(node.runtime, "mock_provider", None)
-        object.__setattr__(node.runtime, "llm_provider_factory", factory)
+        object.__setattr__(runtime, "mock_provider", None)
+        object.__setattr__(runtime, "llm_provider_factory", factory)
 
     return use
 
 
 @pytest.fixture
-def run(start_node, send, use_vendors: Callable[[Node], None]) -> Callable[..., Any]:
+def run(start_node, send, use_vendors: Callable[[MissionRuntime], None]) -> Callable[..., Any]:
     async def run(streamed: bool = True, **settings: Any) -> tuple[Node, Any]:
         async def work(mission: Mission) -> str:
             model = mission.llm("writer")
@@ -65,7 +69,7 @@ def run(start_node, send, use_vendors: Callable[[Node], None]) -> Callable[..., 
 
         given = {"llm_provider": "openai", "llm_model": "gpt"}
         node = await start_node(work, **given | settings)
-        use_vendors(node)
+        use_vendors(node.runtime)
         return node, await send(node, wait=60)
 
     return run
@@ -158,7 +162,7 @@ class Plan:
 
 
 @pytest.fixture
-def extract(start_node, send, use_vendors: Callable[[Node], None]) -> Callable[..., Any]:
+def extract(start_node, send, use_vendors: Callable[[MissionRuntime], None]) -> Callable[..., Any]:
     async def extract() -> Any:
         async def work(mission: Mission) -> str:
             plan = await mission.llm("planner").extract("Plan a trip.", Plan)
@@ -166,7 +170,7 @@ def extract(start_node, send, use_vendors: Callable[[Node], None]) -> Callable[.
             return f"{plan.days} days in {plan.city}"
 
         node = await start_node(work, llm_provider="openai")
-        use_vendors(node)
+        use_vendors(node.runtime)
         process = await send(node, wait=60)
         if process.pending is None:
             return process
@@ -206,7 +210,7 @@ async def test_replies_that_never_fit_are_an_error(extract, openai: Vendor) -> N
 
 
 async def test_tool_calls_and_cut_replies_are_replayed_as_they_were(
-    start_node, send, use_vendors: Callable[[Node], None], openai: Vendor
+    start_node, send, use_vendors: Callable[[MissionRuntime], None], openai: Vendor
 ) -> None:
     openai.script = [Answer("See.", calls=[("look", {"a": 1})]), Answer("Long", finish="length")]
     tool = LLMTool("look", "Look", {"type": "object", "properties": {}})
@@ -219,7 +223,7 @@ async def test_tool_calls_and_cut_replies_are_replayed_as_they_were(
         return "done"
 
     node = await start_node(work, llm_provider="openai")
-    use_vendors(node)
+    use_vendors(node.runtime)
     process = await send(node, wait=60)
     await node.tower.resume_request(ANN, process.pending.id, "yes", wait=60)
     first, again = seen
@@ -306,7 +310,7 @@ async def test_usage_of_several_models_is_listed_with_the_most_expensive_first(
 
 
 async def test_what_a_child_spends_is_its_parents_cost_and_counted_once(
-    start_node, send, ann, use_vendors: Callable[[Node], None], openai: Vendor
+    start_node, send, ann, use_vendors: Callable[[MissionRuntime], None], openai: Vendor
 ) -> None:
     async def parent(mission: Mission) -> str:
         return (await mission.spawn("child", "go")).text
@@ -317,7 +321,7 @@ async def test_what_a_child_spends_is_its_parents_cost_and_counted_once(
     node = await start_node(
         parent, child, llm_provider="openai", llm_prices={"openai/*": {"input": 1}}
     )
-    use_vendors(node)
+    use_vendors(node.runtime)
     process = await send(node, wait=60)
     assert process.usage.cost == TOKENS[0] * 1000
     assert (await node.tower.usage(ann)).cost == TOKENS[0] * 1000
@@ -346,7 +350,7 @@ COST = CUT[0] * 1000 + CUT[1] * 5000
 
 @pytest.fixture
 def begin(
-    start_node, send, anthropic: Vendor, use_vendors: Callable[[Node], None]
+    start_node, send, anthropic: Vendor, use_vendors: Callable[[MissionRuntime], None]
 ) -> Iterator[Callable[..., Any]]:
     """Starts a process whose reply stops after its first word, and waits until that is stored."""
     gate = threading.Event()
@@ -355,7 +359,7 @@ def begin(
         anthropic.script = [*first, Answer(gate=gate)]
         given = {"llm_provider": "anthropic", "llm_model": "claude", "llm_prices": PRICES}
         node = await start_node(*work, **given | settings)
-        use_vendors(node)
+        use_vendors(node.runtime)
         process = await send(node, wait=None)
         await until(node, "SELECT 1 FROM event WHERE type = 'llm.delta'")
         return node, process
@@ -395,6 +399,58 @@ async def test_reply_counts_while_it_comes(begin, ann) -> None:
     await counted(node, CUT, COST)
     [step] = await node.tower.steps(ann, process.pid)
     assert (step.status, step.model, step.cost) == ("started", "anthropic/claude", COST)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [("", LLMUsage(10, 1)), ("", LLMUsage(10, 5)), ("acme/x", LLMUsage(10, 5))],
+        [("acme/x", LLMUsage(10, 1)), ("acme/x", LLMUsage(10, 5)), ("acme/x", LLMUsage())],
+        [("acme/x", LLMUsage(10, 5)), ("", None)],
+    ],
+    ids=["names its model last", "ends with no usage", "ends without a word"],
+)
+async def test_reply_counts_once_whenever_its_provider_says_what(
+    start_node, send, chunks: list[tuple[str, LLMUsage | None]]
+) -> None:
+    class Plugin(MockProvider):
+        async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+            for model, usage in chunks:
+                yield LLMChunk("a", usage=usage, model=model)
+
+    async def work(mission: Mission) -> str:
+        return (await mission.llm().stream("hi")).text
+
+    node = await start_node(work)
+    object.__setattr__(node.runtime, "mock_provider", Plugin())
+    process = await send(node)
+    assert process.reply == "a" * len(chunks)
+    [step] = await node.tower.steps(ANN, process.pid)
+    [model] = await node.tower.model_usage(ANN)
+    total = await node.tower.usage(ANN)
+    for counted in (step, process.usage, model, total):
+        assert (counted.tokens_in, counted.tokens_out) == (10, 5)
+    assert (model.model, model.calls) == ("acme/x", 1)
+
+
+async def test_call_that_the_quota_refuses_is_none_of_it(start_node, send) -> None:
+    counts = []
+
+    async def asks(mission: Mission) -> str:
+        with contextlib.suppress(QuotaExceeded):
+            await mission.llm().complete("x" * 400)
+        await mission.llm().complete("hi")
+        counts.append(mission.llm_calls)
+        await mission.clarify("?")
+        counts.append(mission.llm_calls)
+        return "done"
+
+    node = await start_node(OrchestratorSpec("asks", asks, quota=Quota(max_input_tokens=50)))
+    process = await send(node)
+    await node.tower.resume_request(ANN, process.pending.id, "yes")
+    process = await node.tower.wait(ANN, process.pid, 30)
+    assert (process.reply, process.usage.llm_calls) == ("done", 1)
+    assert set(counts) == {1}
 
 
 async def test_reply_that_the_time_limit_cuts_off_counts(begin, ann) -> None:
@@ -439,16 +495,13 @@ async def test_reply_that_the_orchestrator_gives_up_counts(begin, ann) -> None:
 
 
 async def test_reply_that_a_stop_of_the_server_cuts_off_counts_and_the_next_one_too(
-    begin, start_node, told, ann, anthropic: Vendor, use_vendors: Callable[[Node], None]
+    begin, start_node, told, ann, anthropic: Vendor, use_vendors: Callable[[MissionRuntime], None]
 ) -> None:
     node, process = await begin(streams, shutdown_seconds=0)
     await node.stop()
     anthropic.script = [Answer()]
-    node = await start_node(
-        streams, llm_provider="anthropic", llm_model="claude", llm_prices=PRICES
-    )
-    await counted(node, CUT, COST)
-    use_vendors(node)
+    given = {"llm_provider": "anthropic", "llm_model": "claude", "llm_prices": PRICES}
+    node = await start_node(streams, prepare=use_vendors, **given)  # it goes on at once
     process = await node.tower.wait(ann, process.pid, 60)
     assert process.outcome == "completed"
     cost = COST + TOKENS[0] * 1000 + TOKENS[1] * 5000
