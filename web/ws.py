@@ -7,7 +7,7 @@ import asyncio
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from ..core.errors import MissionError
+from ..core.errors import MissionError, Unavailable
 from .auth import TokenLost, secret_of
 from .event_manager import SEND_SECONDS, Client
 from .guard import forbid
@@ -29,6 +29,10 @@ async def serve(socket: WebSocket) -> None:
     secret = socket.query_params.get("token") or secret_of(socket)
     try:
         caller = await state.auth.caller(socket, secret) if state.auth.required else None
+    except Unavailable:
+        await socket.accept()
+        await socket.close(NOT_READY)
+        return
     except MissionError as error:
         await forbid(error.message, socket.scope, socket.receive, socket.send)
         return

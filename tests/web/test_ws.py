@@ -16,7 +16,9 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
+from mission_system.core.errors import Unavailable
 from mission_system.core.events.event import Event
 from mission_system.core.node import Node
 from mission_system.core.settings import Settings
@@ -140,6 +142,19 @@ async def test_6_an_event_is_told_once_the_storage_answers_again(
     assert failures < 0
     assert names[:2] == ["chat.session.created", "orchestrator.started"]
     assert names[-1] == "orchestrator.completed"
+
+
+async def test_6_while_nobody_can_look_a_token_up_the_server_is_not_ready(tmp_path: Path) -> None:
+    async with started(tmp_path, auth="tokens") as server:
+
+        async def away(*_: object) -> None:
+            raise Unavailable("the database cannot be reached; try again")
+
+        object.__setattr__(server.app.state.auth, "caller", away)
+        async with connect(f"ws://{server.host}/ws?token=mine", proxy=None) as connection:
+            with pytest.raises(ConnectionClosed):
+                await connection.recv()
+    assert connection.close_code == 1011
 
 
 async def test_6_an_event_that_cannot_be_told_takes_no_other_with_it(
