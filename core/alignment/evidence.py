@@ -104,6 +104,8 @@ async def _with_evidence(
         for answer in some:
             sizes = seen[answer.pid]
             is_whole = len(sizes) <= STEPS and all(size <= BIGGEST for size in sizes.values())
+            if answer.quotes:  # retention may have removed some in between
+                is_whole = is_whole and all((answer.pid, key) in outputs for key in sizes)
             keys = {*sizes, *(key for pid, key in further if pid == answer.pid)}
             found = {key: outputs.get((answer.pid, key), "") for key in keys}
             yield answer, Evidence(found, is_whole)
