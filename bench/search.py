@@ -181,8 +181,27 @@ async def measure(count: int, searches: int, url: str | None) -> dict[str, Times
         return await search_times(chat, author, searches)
 
 
-async def vacuum(url: str) -> None:
-    """As autovacuum does within a minute: the tail of what was indexed is dead rows."""
+@asynccontextmanager
+async def vacuumed(url: str | None) -> AsyncIterator[None]:
+    """What autovacuum does, which may be off: once a minute, and at the end. The tail of what is
+    indexed is dead rows."""
+    if url is None:
+        yield
+        return
+    connection = await asyncpg.connect(url)
+
+    async def now_and_then() -> None:
+        while True:
+            await asyncio.sleep(60)
+            await connection.execute("VACUUM ANALYZE")
+
+    task = asyncio.create_task(now_and_then())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await connection.close()
     connection = await asyncpg.connect(url)
     await connection.execute("VACUUM ANALYZE")
     await connection.close()
@@ -199,7 +218,7 @@ async def stocked(
         await database.open()
         try:
             chat = ChatService(database, EventLog(database, lambda *_: None))
-            chat.indexer.pause = 0
+            chat.indexer.maker.pause = 0
             began = time.perf_counter()
             await fill(database, chat, author, count)
             stored = await size_of(database)
@@ -207,7 +226,8 @@ async def stocked(
             print(f"stored in {time.perf_counter() - began:.0f} s", flush=True)
             print(f"one message stored, ms: {await insert_times(chat, database, author)}")
             began, processor = time.perf_counter(), time.process_time()
-            await chat.indexer.catch_up()
+            async with vacuumed(url):
+                await chat.indexer.catch_up()
             took, processor = time.perf_counter() - began, time.process_time() - processor
             size = await size_of(database) - stored
             print(
@@ -215,8 +235,6 @@ async def stocked(
                 f" {size / 1e6:,.0f} MB, {size / count:.0f} bytes a message",
                 flush=True,
             )
-            if url is not None:
-                await vacuum(url)
             yield database, chat
         finally:
             await database.close()

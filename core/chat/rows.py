@@ -16,6 +16,9 @@ SESSIONS = (
     " FROM session s JOIN stream t ON t.id = s.id"
 )
 MESSAGES = "SELECT m.*, s.public_id, s.title FROM message m JOIN session s ON s.id = m.session_id"
+_OWN = "(SELECT s.{0} FROM session s WHERE s.id = m.session_id) AS {0}"
+SCATTERED = f"SELECT m.*, {_OWN.format('public_id')}, {_OWN.format('title')} FROM"
+"""The same of `m`, for messages of many sessions: joined, PostgreSQL would read all sessions."""
 
 BY_ACTIVITY = Listing(
     select=SESSIONS,

@@ -7,15 +7,20 @@ So whatever is read at one moment is whole, and what a crash leaves behind is sw
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from ...storage.persistence import Persistence, Row, Transaction
-from .pages import Page, all_ids
+from .pages import Page, all_ids, first_position
 
 PAGES = 50  # written or removed in one unit
+EDITED = 256  # messages of a block edited, at which it is better made again, of texts
 UNFINISHED, IN_USE = 0, 1
+_ID_PAGES = (
+    "FROM search_block b JOIN search_page p ON p.block_id = b.id WHERE b.id = ? AND b.state = ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,14 @@ class Blocks:
             return None
         return row["user_id"], _block(row)
 
+    async def edited(self, block_id: int) -> int:
+        """How many messages of a block have been edited since it was made."""
+        row = await self._persistence.fetch_one(
+            "SELECT COUNT(*) FROM search_loose WHERE block_id = ?", (block_id,)
+        )
+        assert row is not None
+        return int(row[0])
+
     async def begin(self, user_id: str, first_id: int, last_id: int) -> Block:
         """A block that nobody reads yet. From now on edits and removals of messages between these
         are noted in it; those that did not see it have ended when this returns."""
@@ -71,6 +84,20 @@ class Blocks:
         id = await self._persistence.write(unit)
         await self._persistence.units_ended()
         return Block(id, 0, 0, first_id, last_id)
+
+    async def take_over(self, block: Block, sources: Sequence[Block]) -> None:
+        """A block that is made of others, not of texts, knows the texts that those know."""
+
+        async def unit(tx: Transaction) -> None:
+            for source in sources:
+                await tx.execute(
+                    "INSERT INTO search_loose (block_id, message_id)"
+                    " SELECT CAST(? AS BIGINT), message_id FROM search_loose WHERE block_id = ?"
+                    " ON CONFLICT DO NOTHING",
+                    (block.id, source.id),
+                )
+
+        await self._persistence.write(unit)
 
     async def write(self, block: Block, pages: Iterable[Page]) -> None:
         rows = [(block.id, *page) for page in pages]
@@ -120,11 +147,40 @@ async def ids_in(persistence: Persistence, block_id: int) -> list[int]:
     """The messages that a block holds, oldest first, whatever has become of them; none once it is
     no longer in use."""
     rows = await persistence.fetch_all(
-        "SELECT p.body FROM search_block b JOIN search_page p ON p.block_id = b.id"
-        " WHERE b.id = ? AND b.state = ? AND p.first_key < 0 ORDER BY p.first_key DESC",
+        f"SELECT p.body {_ID_PAGES} AND p.first_key < 0 ORDER BY p.first_key DESC",
         (block_id, IN_USE),
     )
     return [id for row in rows for id in all_ids(row["body"])]
+
+
+async def positions_between(
+    persistence: Persistence, block_id: int, above: int, below: int
+) -> range | None:
+    """Of a block, the positions of its messages with numbers between these two; None once it is no
+    longer in use."""
+    heads = await persistence.fetch_all(
+        f"SELECT p.first_key, SUBSTR(p.body, 1, 8) AS head {_ID_PAGES} AND p.first_key < 0"
+        " ORDER BY p.first_key DESC",
+        (block_id, IN_USE),
+    )
+    if not heads:
+        return None
+    first_ids = [id for row in heads for id in all_ids(row["head"])]
+    bounds = (above, below - 1)
+    keys = [heads[max(0, bisect(first_ids, bound) - 1)]["first_key"] for bound in bounds]
+    rows = await persistence.fetch_all(
+        f"SELECT p.first_key, p.body {_ID_PAGES} AND p.first_key IN (?, ?)",
+        (block_id, IN_USE, *keys),
+    )
+    ids = {row["first_key"]: all_ids(row["body"]) for row in rows}
+    if not ids:
+        return None
+    return range(
+        *(
+            first_position(key) + bisect(ids[key], bound)
+            for key, bound in zip(keys, bounds, strict=True)
+        )
+    )
 
 
 async def note_edit(tx: Transaction, user_id: str, message_id: int) -> None:

@@ -9,35 +9,34 @@ is asked for, not what there is.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import chain, islice
 from time import perf_counter
 
 from ...errors import Busy
 from ...storage.persistence import Persistence, Row
-from .blocks import ids_in
+from ..rows import SCATTERED
+from .blocks import EDITED, positions_between
 from .case import Wanted
 from .grams import Keys, needed
-from .pages import id_at, id_page, look_up
-from .postings import all_of, any_of, met
+from .pages import all_ids, id_page, id_start, look_up
+from .postings import all_of, any_of, bits_of
 
-SOME, MANY = 100, 1000  # messages read at once, first and later
-FEW = 10
-GROUPS = (4, 32, 128)  # blocks looked into at once: more, the longer it takes
-EDITED = 256  # messages of a block edited, at which it is better made again
+FEW, SOME, MORE = 10, 64, 128  # candidates read at once: what there are, the first, the others
+TAIL, MANY = 300, 1000  # of the newest messages, which the index does not hold: first, and later
+GROUPS = (32_768, 262_144, 2_097_152)
+"""Messages of the blocks that are looked into at once: more, the longer it takes."""
 TELLING = 4  # grams that are looked up for one text once it is known which are telling
-ENOUGH = 1  # messages of a block that are looked at sooner than for another gram in each
 TRIES = 5
 TURN_SECONDS = 0.005  # of looking at texts, after which others have their turn
 AT_MOST = 5000  # messages asked for in one statement
+_BIG, _INT = "CAST(? AS BIGINT)", "CAST(? AS INTEGER)"
+"""Of a column of VALUES the first, by which PostgreSQL knows its type."""
 Choices = Sequence[Sequence[Sequence[Keys]]]
 """For each text, for each of its forms, the grams that are in every message which contains it."""
 Batches = AsyncGenerator[list[Row], None]
-CONTENTS = "SELECT m.id, m.content FROM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +77,22 @@ class Held:
     first_id: int
     last_id: int
     postings: dict[Keys, list[bytes]]
+    edited: set[int]
+    """Messages that it knows by an earlier text."""
 
 
 class Finder:
-    """Finds the numbers of undeleted messages that contain some texts."""
+    """Finds undeleted messages that contain some texts, as rows like those of `MESSAGES`."""
 
     def __init__(self, persistence: Persistence, worn: Callable[[int], None]) -> None:
         """`worn` is told of blocks that are better made again."""
         self._persistence = persistence
         self._worn = worn
 
-    async def find(self, span: Span, wanted: Sequence[Wanted], most: int) -> list[int]:
+    async def find(self, span: Span, wanted: Sequence[Wanted], most: int) -> list[Row]:
         """At most so many messages that contain all of `wanted`, in the order of the span."""
-        found: list[int] = []
+        found: list[Row] = []
+        first, *others = wanted
         turn = perf_counter()
         async with aclosing(self._candidates(span, wanted, most)) as batches:
             async for batch in batches:
@@ -98,14 +100,15 @@ class Finder:
                     if perf_counter() - turn > TURN_SECONDS:
                         await asyncio.sleep(0)
                         turn = perf_counter()
-                    if all(each.is_in(row["content"]) for each in wanted):
-                        found.append(row["id"])
+                    text = row["content"]
+                    if first.is_in(text) and all(each.is_in(text) for each in others):
+                        found.append(row)
                         if len(found) == most:
                             return found
         return found
 
     async def _candidates(self, span: Span, wanted: Sequence[Wanted], most: int) -> Batches:
-        size = max(SOME, 2 * most)
+        size = max(TAIL, 2 * most)
         while True:
             rows = await self._fresh(span, size)
             if not span.newest_first:
@@ -134,7 +137,7 @@ class Finder:
         two bounds to one side SQLite would seek by the first alone, so there is one."""
         where = (span.user_id, span.above, span.below)
         return await self._persistence.fetch_all(
-            "SELECT u.id, m.content FROM ("  # noqa: S608
+            f"{SCATTERED} ("  # noqa: S608
             "SELECT m.id FROM message m"
             " WHERE (SELECT s.user_id FROM session s WHERE s.id = m.session_id) = ?"
             " AND m.id > (SELECT MAX(k.bound) FROM (SELECT message_id AS bound FROM search_mark"
@@ -158,39 +161,48 @@ class Finder:
 
     async def _indexed(self, span: Span, wanted: Sequence[Wanted]) -> Batches:
         """Candidates from the blocks of a span."""
-        edited = await self._edited(span)  # before any block is read: later ones know these texts
         choices: Choices = [needed(each) for each in wanted]
+        ahead = span  # where no block has been read yet
+        waiting: list[tuple[int, int]] = []  # candidates that are not yet looked at
+        edited: set[int] = set()
         size = tries = 0
-        while group := await self._group(span, _keys(choices), GROUPS[size]):
-            first = await self._positions(span, group[0])
+        most = SOME
+        more = True
+        while more:
+            group, more = await self._group(ahead, _keys(choices), GROUPS[size])
+            first = await self._positions(ahead, group[0]) if group else range(0)
             if first is None:
-                tries = _another(tries)
+                tries, more = _another(tries), True
                 continue
-            places = _places(group, choices, first, span)
-            if size == 0:
-                choices = _telling(choices, group)
-            size = min(size + 1, len(GROUPS) - 1)
-            end = group[-1].first_id if span.newest_first else group[-1].last_id
-            more = True
-            while more:
-                batch = list(islice(places, SOME))
-                more = len(batch) == SOME
-                ids = await self._ids(batch)
+            places = _places(group, choices, first, ahead)
+            edited.update(*(block.edited for block in group))
+            if group:
+                ahead = ahead.past(group[-1].first_id if span.newest_first else group[-1].last_id)
+            full = True
+            while full:
+                waiting += islice(places, most - len(waiting))
+                full = len(waiting) == most
+                if more and not full:
+                    break  # by what the next blocks may fill it with
+                ids = await self._ids(waiting)
                 if ids is None:
-                    tries = _another(tries)
+                    tries, more = _another(tries), True
+                    ahead, waiting = span, []
                     break
-                upto = ids[-1] if more else end
-                part = span.upto(upto)
+                part = span.upto(ids[-1]) if full else span
                 chosen = {id for id in (*ids, *edited) if part.holds(id)}
                 if chosen:
-                    rows = await self._contents(span, chosen)
+                    rows = await self._rows(span, chosen)
                     if len(chosen) > SOME // 2 and len(rows) < len(chosen) // 2:
-                        for block in {block for block, _ in batch}:
+                        for block in {block for block, _ in waiting}:
                             self._worn(block)
                     yield rows
-                span = span.past(upto)
-                if span.above >= span.below - 1:
-                    return
+                if full:
+                    span, waiting, most = span.past(ids[-1]), [], MORE
+            if size == 0 and group:
+                choices = _telling(choices, group)
+            # Whatever has not been met so far is met seldom.
+            size = min(size + 1, len(GROUPS) - 1) if waiting else len(GROUPS) - 1
 
     async def _positions(self, span: Span, block: Held) -> range | None:
         """Those of a block's messages that are in the span; None if the block is no more. Only of
@@ -199,84 +211,83 @@ class Finder:
         passed = block.last_id >= span.below if span.newest_first else block.first_id <= span.above
         if not passed:
             return range(block.size)
-        ids = await ids_in(self._persistence, block.id)
-        if not ids:
-            return None
-        return range(bisect_right(ids, span.above), bisect_left(ids, span.below))
+        return await positions_between(self._persistence, block.id, span.above, span.below)
 
-    async def _group(self, span: Span, wanted: Sequence[Keys], count: int) -> list[Held]:
-        """The next blocks of a span, with what they know of these grams."""
-        values = ", ".join(["(CAST(? AS BIGINT), CAST(? AS BIGINT))"] * len(wanted))
+    async def _group(
+        self, span: Span, wanted: Sequence[Keys], most: int
+    ) -> tuple[list[Held], bool]:
+        """The next blocks of a span that hold so many messages at most, or the next one, with what
+        they know of these grams; and whether there are more blocks."""
+        values = f"({_BIG}, {_BIG})" + ", (?, ?)" * (len(wanted) - 1)
         rows = await self._persistence.fetch_all(
-            "WITH chosen AS (SELECT id, size, first_id, last_id FROM search_block"  # noqa: S608
-            " WHERE user_id = ? AND state = 1 AND last_id > ? AND first_id < ?"
-            f" ORDER BY last_id {span.order} LIMIT ?), wanted(first, last) AS (VALUES {values}),"
-            " spans AS (SELECT c.id, c.size, c.first_id, c.last_id, w.first, w.last,"
+            "WITH ahead AS (SELECT id, size, first_id, last_id, COUNT(*) OVER () AS blocks,"  # noqa: S608
+            f" SUM(size) OVER (ORDER BY last_id {span.order}) AS total FROM search_block"
+            " WHERE user_id = ? AND state = 1 AND last_id > ? AND first_id < ?),"
+            " chosen AS (SELECT * FROM ahead WHERE total <= ? OR total = size),"
+            f" wanted(first, last) AS (VALUES {values}), spans AS (SELECT c.*, w.first, w.last,"
             " (SELECT MAX(p.first_key) FROM search_page p"
             " WHERE p.block_id = c.id AND p.first_key <= w.first) AS start"
             " FROM chosen c CROSS JOIN wanted w)"
-            " SELECT s.*, s.last, p.body"
+            " SELECT s.id, s.size, s.first_id, s.last_id, s.blocks, s.first, s.last, p.body"
             " FROM spans s JOIN search_page p ON p.block_id = s.id"
-            " AND p.first_key >= s.start AND p.first_key <= s.last",
-            (span.user_id, span.above, span.below, count, *chain.from_iterable(wanted)),
+            " AND p.first_key >= s.start AND p.first_key <= s.last"
+            " UNION ALL SELECT c.id, c.size, c.first_id, c.last_id, c.blocks, l.message_id, NULL,"
+            " NULL FROM chosen c JOIN search_loose l ON l.block_id = c.id",
+            (span.user_id, span.above, span.below, most, *chain.from_iterable(wanted)),
         )
         group: dict[int, Held] = {}
         for row in rows:
             block = group.get(row["id"])
             if block is None:
-                block = Held(row["id"], row["size"], row["first_id"], row["last_id"], {})
+                block = Held(row["id"], row["size"], row["first_id"], row["last_id"], {}, set())
                 group[block.id] = block
-            keys = row["first"], row["last"]
-            block.postings.setdefault(keys, []).extend(look_up(row["body"], *keys))
-        return sorted(group.values(), key=lambda each: each.last_id, reverse=span.newest_first)
-
-    async def _edited(self, span: Span) -> set[int]:
-        """Messages that their blocks know by an earlier text."""
-        rows = await self._persistence.fetch_all(
-            "SELECT l.block_id, l.message_id FROM search_block b"
-            " JOIN search_loose l ON l.block_id = b.id"
-            " WHERE b.user_id = ? AND l.message_id > ? AND l.message_id < ?",
-            (span.user_id, span.above, span.below),
-        )
-        if len(rows) > EDITED:
-            blocks = [row["block_id"] for row in rows]
-            for block in set(blocks):
-                if blocks.count(block) > EDITED:
-                    self._worn(block)
-        return {row["message_id"] for row in rows}
+            if row["body"] is None:
+                block.edited.add(row["first"])
+            else:
+                keys = row["first"], row["last"]
+                block.postings.setdefault(keys, []).extend(look_up(row["body"], *keys))
+        for block in group.values():
+            if len(block.edited) > EDITED:
+                self._worn(block.id)
+        held = sorted(group.values(), key=lambda each: each.last_id, reverse=span.newest_first)
+        return held, bool(rows) and rows[0]["blocks"] > len(held)
 
     async def _ids(self, places: Sequence[tuple[int, int]]) -> list[int] | None:
         """The messages at some places of blocks; None if one of these is no more."""
-        pages = sorted({(block, id_page(place)) for block, place in places})
-        if not pages:
+        if not places:
             return []
-        values = ", ".join(["(CAST(? AS BIGINT), CAST(? AS BIGINT))"] * len(pages))
+        wanted = [(block, id_page(place), id_start(place)) for block, place in places]
+        size = _rounded(len(wanted))
+        values = f"({_BIG}, {_BIG}, {_INT})" + ", (?, ?, ?)" * (size - 1)
         rows = await self._persistence.fetch_all(
-            f"WITH wanted(block, page) AS (VALUES {values}) SELECT w.block, w.page,"  # noqa: S608
-            " (SELECT p.body FROM search_page p"
+            f"WITH wanted(block, page, start) AS (VALUES {values})"  # noqa: S608
+            " SELECT w.*, (SELECT SUBSTR(p.body, w.start + 1, 8) FROM search_page p"
             " WHERE p.block_id = w.block AND p.first_key = w.page) AS body FROM wanted w",
-            [part for page in pages for part in page],
+            [*chain.from_iterable(wanted), *[0] * (3 * (size - len(wanted)))],
         )
-        bodies = {(row["block"], row["page"]): row["body"] for row in rows}
-        if None in bodies.values():
-            return None
-        return [id_at(bodies[block, id_page(place)], place) for block, place in places]
+        found = {(row["block"], row["page"], row["start"]): row["body"] for row in rows}
+        bodies = [found[place] for place in wanted]
+        return None if None in bodies else [id for body in bodies for id in all_ids(body)]
 
-    async def _contents(self, span: Span, ids: set[int]) -> list[Row]:
-        """Of any number of messages, in the order of the span."""
+    async def _rows(self, span: Span, ids: set[int]) -> list[Row]:
+        """Of any number of messages those that are there, in the order of the span."""
         order = sorted(ids, reverse=span.newest_first)
         rows: list[Row] = []
         for at in range(0, len(order), AT_MOST):
             some = order[at : at + AT_MOST]
-            # Few statements, so that each is compiled once.
-            size = next((size for size in (FEW, SOME) if len(some) <= size), len(some))
+            size = _rounded(len(some))
             marks = ", ".join("?" * size)
             rows += await self._persistence.fetch_all(
-                f"{CONTENTS} message m WHERE m.id IN ({marks}) AND m.deleted_at IS NULL"
+                f"{SCATTERED} message m WHERE m.id IN ({marks}) AND m.deleted_at IS NULL"
                 f" ORDER BY m.id {span.order}",
                 [*some, *some[:1] * (size - len(some))],
             )
         return rows
+
+
+def _rounded(count: int) -> int:
+    """Of how many a statement asks for so many: of few numbers, so that few are prepared."""
+    return next((size for size in (FEW, SOME, MORE) if count <= size), count)
 
 
 def _another(tries: int) -> int:
@@ -328,12 +339,12 @@ def _chosen(keys: Sequence[Keys], block: Held) -> Sequence[Keys]:
     if len(keys) == 1:
         return keys
     rarest, *others = sorted(keys, key=lambda each: sum(map(len, block.postings[each])))
-    chosen, found = [rarest], any_of(block.postings[rarest])
-    while len(found) > ENOUGH and len(chosen) < TELLING and others:
-        left = [reduce(met, block.postings[each], found) for each in others]
-        at = min(range(len(left)), key=lambda place: len(left[place]))
-        if len(left[at]) == len(found):
-            break
+    chosen, found = [rarest], bits_of(block.postings[rarest])
+    while len(chosen) < TELLING and others:
+        left = [found & bits_of(block.postings[each]) for each in others]
+        at = min(range(len(left)), key=lambda place: left[place].bit_count())
+        if found and left[at] == found:
+            break  # these are nearly all that contain the text
         found = left[at]
         chosen.append(others.pop(at))
     return chosen

@@ -1,52 +1,48 @@
 """Keeps the search index behind what is said: off the way of those who say it.
 
 It follows the numbers of messages. What it has taken note of stands in its user's tail; of a tail
-that has grown long a block is made, and of several small blocks a big one. What it has not come to
-yet is looked at message by message, so a search is right at any moment, and after any crash.
+that has grown long a block is made, and of several blocks a bigger one. What it has not come to yet
+is looked at message by message, so a search is right at any moment, and after any crash.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 
 import structlog
 
-from ...storage.persistence import Persistence, Row, Transaction
+from ...storage.persistence import Persistence, Transaction
 from ...trouble import Trouble
-from .blocks import PAGES, Block, Blocks, ids_in
-from .building import HEAVY, Building
-from .pages import Page
+from .blocks import EDITED, Block, Blocks, ids_in
+from .building import HEAVY
+from .maker import Maker
 
-SMALL, BIG = 512, 8192  # messages of a block
+SMALL, BIG = 256, 8192  # messages of a block that is made of texts
+SIZES = (SMALL, 1024, BIG, 65_536)
+"""Messages of blocks, at most. As many of a size as make one of the next are made into one."""
 NOTED = 500  # messages taken note of in one unit
 TOGETHER = 40  # such units, after which blocks are made
 WAITING = 500  # messages that are left for later, unless nothing is being said
 ROUND_SECONDS = 2.0
-READ = 64  # messages read at once
-SLICE_SECONDS = 0.001  # of work, after which others have their turn
-PAUSE_SECONDS = 0.003
 
 log = structlog.get_logger(__name__)
 
 
 class Indexer:
-    """One task. `pause` is how long it rests after each slice of work."""
+    """One task."""
 
     def __init__(self, persistence: Persistence) -> None:
         self._persistence = persistence
         self._blocks = Blocks(persistence)
+        self.maker = Maker(persistence, self._blocks)
         self._task: asyncio.Task[None] | None = None
         self._newest = 0
         self._wake = asyncio.Event()
-        self.pause = PAUSE_SECONDS
         self._worn: set[int] = set()
-        self._slice = time.perf_counter()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="search-indexer")
@@ -149,14 +145,12 @@ class Indexer:
                 return
 
     async def _index(self, user_id: str, least: int = SMALL) -> None:
-        """Make blocks of a tail while it is as long as that, and big ones of many small ones."""
+        """Make blocks of a tail while it is as long as that, and bigger ones of many."""
         while len(tail := await self._tail(user_id)) >= least:
             some = tail if len(tail) == BIG else tail[:SMALL]
-            block, rest = await self._build(user_id, some)
+            block, rest = await self.maker.of_texts(user_id, some)
             await self._blocks.publish(block, user_id, some[len(some) - len(rest) - 1])
-            small = _newest_small(await self._blocks.of(user_id))
-            if _is_big(small):
-                await self._make_again(user_id, small)
+            await self._join(user_id)
 
     async def _tail(self, user_id: str) -> list[int]:
         rows = await self._persistence.fetch_all(
@@ -165,67 +159,32 @@ class Indexer:
         )
         return [row["message_id"] for row in rows]
 
-    async def _make_again(self, user_id: str, blocks: Sequence[Block]) -> None:
-        """One block of these, or as few as hold them, of what is left of their messages."""
-        ids: Sequence[int] = [
-            id for block in blocks for id in await ids_in(self._persistence, block.id)
-        ]
-        made: list[Block] = []
-        while ids:
-            block, ids = await self._build(user_id, ids)
-            made += [block] if block is not None else []
-        await self._blocks.replace(blocks, made)
-        await self._blocks.sweep()
+    async def _join(self, user_id: str) -> None:
+        """Of blocks of a size, make one wherever there are many side by side."""
+        while blocks := _many(await self._blocks.of(user_id)):
+            await self._replace(blocks, [await self.maker.of_blocks(user_id, blocks)])
 
     async def _renew(self, id: int) -> None:
+        """Make a block again, without what is gone."""
         owned = await self._blocks.owner(id)
-        if owned is not None:
-            user_id, block = owned
-            await self._make_again(user_id, [block])
+        if owned is None:
+            return
+        user_id, block = owned
+        made: list[Block | None] = []
+        if await self._blocks.edited(id) > EDITED:
+            ids: Sequence[int] = await ids_in(self._persistence, id)
+            while ids:
+                new, rest = await self.maker.of_texts(user_id, ids[:BIG])
+                made.append(new)
+                ids = [*rest, *ids[BIG:]]
+        else:
+            made.append(await self.maker.of_blocks(user_id, [block]))
+        await self._replace([block], made)
+        await self._join(user_id)
 
-    async def _build(self, user_id: str, ids: Sequence[int]) -> tuple[Block | None, Sequence[int]]:
-        """A block, not yet in use, of those of these messages that are still there, or None; and
-        those that are left for another, as it is full."""
-        block = await self._blocks.begin(user_id, ids[0], ids[-1])
-        building = Building()
-        done = 0
-        while done < len(ids) and not building.is_full:
-            some = ids[done : done + READ]
-            done += len(some)
-            for row in await self._contents(some):
-                if building.is_full:
-                    done = bisect_left(ids, row["id"])
-                    break
-                for _ in building.add(row["id"], row["content"]):
-                    await self._breathe()
-        if not building.ids:
-            return None, ids[done:]
-        pages: list[Page] = []
-        for page in building.pages():
-            if page is not None:
-                pages.append(page)
-            if len(pages) >= PAGES:
-                await self._blocks.write(block, pages)
-                pages = []
-            await self._breathe()
-        await self._blocks.write(block, pages)
-        size, weight = len(building.ids), building.weight
-        made = replace(block, size=size, weight=weight, last_id=building.ids[-1])
-        return made, ids[done:]
-
-    async def _contents(self, ids: Sequence[int]) -> list[Row]:
-        """Those that are not deleted."""
-        marks = ", ".join("?" * len(ids))
-        return await self._persistence.fetch_all(
-            f"SELECT id, content FROM message WHERE id IN ({marks})"  # noqa: S608
-            " AND deleted_at IS NULL ORDER BY id",
-            ids,
-        )
-
-    async def _breathe(self) -> None:
-        if time.perf_counter() - self._slice > SLICE_SECONDS:
-            await asyncio.sleep(self.pause)
-            self._slice = time.perf_counter()
+    async def _replace(self, olds: Sequence[Block], news: Sequence[Block | None]) -> None:
+        await self._blocks.replace(olds, [new for new in news if new is not None])
+        await self._blocks.sweep()
 
 
 async def _take_note(tx: Transaction, noted: Iterable[tuple[str, int]], upto: int) -> None:
@@ -237,16 +196,21 @@ async def _take_note(tx: Transaction, noted: Iterable[tuple[str, int]], upto: in
     )
 
 
-def _newest_small(blocks: Sequence[Block]) -> list[Block]:
-    """Those behind the newest big one, as many as make one: between them lies nothing."""
-    found: list[Block] = []
-    for block in reversed(blocks):
-        if _is_big([block]) or _is_big(found):
-            break
-        found.append(block)
-    return found[::-1]
+def _many(blocks: Sequence[Block]) -> list[Block]:
+    """The first blocks side by side of one size that make one of the next."""
+    for size, (messages, more) in enumerate(pairwise(SIZES)):
+        found: list[Block] = []
+        for block in blocks:
+            found = [*found, block] if _size(block) == size else []
+            heavy = messages < BIG and sum(each.weight for each in found) >= HEAVY
+            if len(found) == more // messages or (heavy and len(found) > 1):
+                return found
+    return []
 
 
-def _is_big(blocks: Sequence[Block]) -> bool:
-    size, weight = sum(each.size for each in blocks), sum(each.weight for each in blocks)
-    return size >= BIG or weight >= HEAVY
+def _size(block: Block) -> int:
+    """Which of the sizes it has. What has lost much of what it held counts as what is left."""
+    size = bisect_left(SIZES, block.size)
+    if block.weight >= HEAVY:  # full, though it holds few; or made of such
+        size = max(size, SIZES.index(BIG) + (block.weight >= 2 * HEAVY))
+    return size

@@ -10,28 +10,48 @@ from collections.abc import Iterable, Iterator, Sequence
 
 FULL = 1900  # bytes of a page: with its row, two are in one of SQLite's, four in PostgreSQL's
 IDS = 200  # message ids in a page of these
+ID = struct.Struct("<q")
 HEAD = struct.Struct("<H1s1sq")  # how many keys, how these and the lengths are written, the first
 KEY, LENGTH = {b"I": 32, b"Q": 64}, {b"B": 8, b"H": 16}  # bits that are written
 Page = tuple[int, bytes]
 """First key and body."""
 
 
+class Packing:
+    """Packs keys in ascending order, each with its postings, into pages. The first begins at 0."""
+
+    def __init__(self) -> None:
+        self._keys: list[int] = []
+        self._bodies: list[bytes] = []
+        self._first = self._size = self._longest = 0
+
+    def add(self, key: int, body: bytes) -> Page | None:
+        """The page that there was no more room in, if so."""
+        longest = max(self._longest, len(body))
+        room = HEAD.size + (len(self._keys) + 1) * _width(key - self._first, longest) // 8
+        full: Page | None = None
+        if self._keys and self._size + len(body) + room > FULL:
+            full = self.rest()
+            self._keys, self._bodies, self._first, self._size = [], [], key, 0
+            longest = len(body)
+        self._keys.append(key)
+        self._bodies.append(body)
+        self._size += len(body)
+        self._longest = longest
+        return full
+
+    def rest(self) -> Page:
+        """The last page."""
+        return self._first, _packed(self._first, self._keys, self._bodies)
+
+
 def gram_pages(postings: Iterable[tuple[int, bytes]]) -> Iterator[Page]:
-    """Pages of keys in ascending order, each with its postings. The first begins at 0."""
-    keys: list[int] = []
-    bodies: list[bytes] = []
-    first, size, longest = 0, 0, 0
+    """Pages of keys in ascending order, each with its postings."""
+    packing = Packing()
     for key, body in postings:
-        longer = max(longest, len(body))
-        room = HEAD.size + (len(keys) + 1) * _width(key - first, longer) // 8
-        if keys and size + len(body) + room > FULL:
-            yield first, _packed(first, keys, bodies)
-            keys, bodies, first, size, longer = [], [], key, 0, len(body)
-        keys.append(key)
-        bodies.append(body)
-        size += len(body)
-        longest = longer
-    yield first, _packed(first, keys, bodies)
+        if (page := packing.add(key, body)) is not None:
+            yield page
+    yield packing.rest()
 
 
 def look_up(page: bytes, first: int, last: int) -> list[bytes]:
@@ -53,6 +73,20 @@ def look_up(page: bytes, first: int, last: int) -> list[bytes]:
     return found
 
 
+def all_postings(page: bytes) -> list[tuple[int, bytes]]:
+    """All keys of a page, each with its postings."""
+    count, key, length, base = HEAD.unpack_from(page)
+    at = HEAD.size + count * KEY[key] // 8
+    keys = _numbers(page[HEAD.size : at], key)
+    lengths = _numbers(page[at : at + count * LENGTH[length] // 8], length)
+    at += count * LENGTH[length] // 8
+    found: list[tuple[int, bytes]] = []
+    for offset, size in zip(keys, lengths, strict=True):
+        found.append((base + offset, page[at : at + size]))
+        at += size
+    return found
+
+
 def id_pages(ids: Sequence[int]) -> Iterator[Page]:
     """The message at each position; the key of a page is negative, see `id_page`."""
     for at in range(0, len(ids), IDS):
@@ -65,10 +99,14 @@ def id_page(position: int) -> int:
     return -1 - position // IDS
 
 
-def id_at(page: bytes, position: int) -> int:
-    id: int
-    (id,) = struct.unpack_from("<q", page, position % IDS * 8)
-    return id
+def first_position(page: int) -> int:
+    """The first position whose id is in the page of this key."""
+    return (-1 - page) * IDS
+
+
+def id_start(position: int) -> int:
+    """Where in its page the id at a position begins."""
+    return position % IDS * ID.size
 
 
 def all_ids(page: bytes) -> tuple[int, ...]:

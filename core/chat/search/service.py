@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from weakref import WeakValueDictionary
@@ -44,14 +44,10 @@ class Search:
         wanted = [Wanted.of(query)]
         span, others = _spans(caller, window)
         async with self._turn(caller):
-            rows: list[Row] = []
-            more = True
-            while more and not rows:  # again only if all that was found is gone meanwhile
-                ids = await self._finder.find(span, wanted, window.size + 1)
-                more = len(ids) > window.size
-                rows = await self._rows(ids[: window.size], wanted)
+            rows = await self._finder.find(span, wanted, window.size + 1)
+            more = len(rows) > window.size
             beyond = {field for field, other in others if await self._finder.find(other, wanted, 1)}
-        page = NEWEST.page_of(rows, window, beyond).of(_found)
+        page = NEWEST.page_of(rows[: window.size], window, beyond).of(_found)
         if window.backward:
             return replace(page, has_previous=page.has_previous or more)
         return replace(page, has_next=page.has_next or more)
@@ -68,8 +64,7 @@ class Search:
             raise InvalidInput("query", f"has {len(words)} words; at most {MAX_WORDS} are ranked")
         wanted = [Wanted.of(word) for word in words]
         async with self._turn(caller):
-            ids = await self._finder.find(Span(caller.user_id, 0, BIGGEST), wanted, RANKED)
-            rows = await self._rows(ids, wanted)
+            rows = await self._finder.find(Span(caller.user_id, 0, BIGGEST), wanted, RANKED)
         order = best_first([row["content"] for row in rows], query)
         return NEWEST.page_of([rows[place] for place in order[:size]], Window(size), ()).of(_found)
 
@@ -95,21 +90,6 @@ class Search:
             self._asked[user] -= 1
             if not self._asked[user]:
                 del self._asked[user]
-
-    async def _rows(self, ids: Sequence[int], wanted: Sequence[Wanted]) -> list[Row]:
-        """Those of these messages, the caller's, that are still there and say still what was
-        found in them, in the same order."""
-        if not ids:
-            return []
-        marks = ", ".join("?" * len(ids))
-        rows = await self._persistence.fetch_all(
-            f"{MESSAGES} WHERE m.id IN ({marks}) AND m.deleted_at IS NULL",
-            ids,
-        )
-        by_id = {
-            row["id"]: row for row in rows if all(each.is_in(row["content"]) for each in wanted)
-        }
-        return [by_id[id] for id in ids if id in by_id]
 
 
 def _spans(caller: Caller, window: Window) -> tuple[Span, list[tuple[str, Span]]]:

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from mission_system.core.chat.search import blocks, building, find, grams, indexer, pages
+from mission_system.core.chat.search import (
+    blocks,
+    building,
+    find,
+    grams,
+    indexer,
+    maker,
+    merging,
+    pages,
+)
 
 TINY = {
     blocks: {"PAGES": 2},
@@ -15,8 +24,10 @@ TINY = {
         "SOME": 2,
         "MANY": 3,
         "FEW": 1,
+        "MORE": 3,
+        "TAIL": 2,
         "AT_MOST": 5,
-        "GROUPS": (1, 2),
+        "GROUPS": (3, 20),
         "EDITED": 1,
         "TELLING": 2,
     },
@@ -24,14 +35,16 @@ TINY = {
     indexer: {
         "SMALL": 3,
         "BIG": 9,
+        "SIZES": (3, 9, 18),
+        "EDITED": 1,
         "HEAVY": 400,
         "NOTED": 4,
         "TOGETHER": 2,
         "WAITING": 1,
-        "READ": 2,
-        "PAGES": 2,
         "ROUND_SECONDS": 3600.0,
     },
+    maker: {"READ": 2, "LOOKED_UP": 4, "PAGES": 2},
+    merging: {"READ": 2, "TOGETHER": 3},
     pages: {"FULL": 60, "IDS": 2},
 }
 

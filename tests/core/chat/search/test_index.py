@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
 from mission_system.core.chat.paging import Window
+from mission_system.core.chat.search import indexer
 from mission_system.core.chat.search.blocks import ids_in
 from mission_system.core.chat.search.case import Wanted
 from mission_system.core.chat.search.find import Finder, Span
@@ -264,9 +265,9 @@ def test_a_block_that_is_replaced_under_a_search_is_not_passed_over(
         inside = Span(world.caller.user_id, said[1], said[7], newest_first)
         replacing = Replacing(running.database, running.chat.indexer, world.caller)
         finder = Finder(replacing, running.chat.indexer.wear)  # type: ignore[arg-type]
-        found = await finder.find(inside, [Wanted.of("needle")], 20)
+        rows = await finder.find(inside, [Wanted.of("needle")], 20)
         assert replacing.replaced
-        assert found == (said[6:1:-1] if newest_first else said[2:7])
+        assert [row["id"] for row in rows] == (said[6:1:-1] if newest_first else said[2:7])
 
     runner.run(story())
 
@@ -283,7 +284,7 @@ class Replacing:
 
     async def fetch_all(self, sql: str, params: Any = ()) -> Any:
         rows = await self._real.fetch_all(sql, params)
-        if sql.startswith("WITH chosen") and not self.replaced:
+        if sql.startswith("WITH ahead") and not self.replaced:
             self.replaced = True
             for block in await blocks_of(self._real, self._caller):
                 self._indexer.wear(block)
@@ -477,8 +478,10 @@ class Removing:
 
 
 def test_long_messages_make_more_blocks_and_not_bigger_ones(
-    runner: asyncio.Runner, running: Node
+    runner: asyncio.Runner, running: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(indexer, "SIZES", (3, 9))  # no huge ones, which are made of blocks alone
+
     async def story() -> None:
         world = World(running)
         await world.open()
@@ -529,8 +532,29 @@ def test_all_of_a_long_story_ends_up_in_few_blocks(runner: asyncio.Runner, runni
         sizes = [row["size"] for row in rows]
         assert sum(sizes) + len(tail) == 40
         assert len(tail) < 3
-        assert sizes[:3] == [9, 9, 9] or min(sizes[:2]) >= 9
+        assert sizes[:2] == [18, 18]
         await world.check("word 3")
+
+    runner.run(story())
+
+
+def test_an_edit_is_known_to_the_block_that_is_made_of_others(
+    runner: asyncio.Runner, running: Node
+) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for number in range(17):
+            await world.say(world.sessions[0], f"word {number}")
+        await running.chat.indexer.catch_up()
+        edited = world.messages[4]
+        await running.chat.edit_message(world.caller, edited, "needle")
+        await world.say(world.sessions[0], "word 17")
+        await running.chat.indexer.catch_up()
+        [block] = await blocks_of(running.database, world.caller)
+        assert await ids_in(running.database, block) == world.messages
+        assert await world.found("needle", Window(2)) == [edited]
+        assert edited not in await world.found("word", Window(200))
 
     runner.run(story())
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mission_system.core.chat.search import pages
+from mission_system.core.chat.search import pages, postings
 from mission_system.core.chat.search.case import Wanted
 from mission_system.core.chat.search.grams import grams_of, key_of, needed
 from mission_system.core.chat.search.postings import all_of, any_of, encode
@@ -48,8 +48,42 @@ def test_each_position_leads_to_its_message() -> None:
     ids = [7 * n + 3 for n in range(1000)]
     made = dict(pages.id_pages(ids))
     for position, id in enumerate(ids):
-        assert pages.id_at(made[pages.id_page(position)], position) == id
+        page = made[pages.id_page(position)]
+        assert position - position % 200 == pages.first_position(pages.id_page(position))
+        assert pages.all_ids(page[pages.id_start(position) :])[0] == id
     assert [id for key in sorted(made, reverse=True) for id in pages.all_ids(made[key])] == ids
+
+
+@given(st.data())
+def test_what_blocks_know_is_joined_and_what_is_gone_leaves_no_trace(data: st.DataObject) -> None:
+    kept = [data.draw(st.lists(st.booleans(), min_size=1, max_size=700)) for _ in range(3)]
+    size = sum(map(sum, kept))
+    assume(size)
+    sets = [
+        data.draw(
+            st.sets(st.integers(0, len(block) - 1), min_size=1) | st.just({*range(len(block))})
+        )
+        for block in kept
+    ]
+    parts: list[tuple[postings.Moved, bytes]] = []
+    expected: list[int] = []
+    start = 0
+    for block, places in zip(kept, sets, strict=True):
+        moved = postings.Moved.of(start, bytes(block))
+        parts.append((moved, encode(sorted(places), len(block))))
+        expected += [start + sum(block[:place]) for place in sorted(places) if block[place]]
+        start += sum(block)
+    joined = postings.joined(parts, size)
+    assert (joined is None) == (not expected)
+    if joined is not None:
+        assert any_of([joined]) == set(expected)
+        assert len(joined) <= 2 * len(encode(expected, size))
+
+
+def test_pages_give_back_all_that_they_hold() -> None:
+    held = [(key * key, bytes(key % 7 + 1)) for key in range(2000)]
+    given = [each for _, body in pages.gram_pages(held) for each in pages.all_postings(body)]
+    assert given == held
 
 
 texts = st.text(st.sampled_from("abAßΣ e\u0301é日本🙂%"), min_size=1, max_size=20)
