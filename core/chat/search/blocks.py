@@ -86,14 +86,16 @@ class Blocks:
         return Block(id, 0, 0, first_id, last_id)
 
     async def take_over(self, block: Block, sources: Sequence[Block]) -> None:
-        """A block that is made of others, not of texts, knows the texts that those know."""
+        """A block that is made of others, not of texts, knows the texts that those know: what was
+        edited since, and is still there, is noted in it too."""
 
         async def unit(tx: Transaction) -> None:
             for source in sources:
                 await tx.execute(
                     "INSERT INTO search_loose (block_id, message_id)"
-                    " SELECT CAST(? AS BIGINT), message_id FROM search_loose WHERE block_id = ?"
-                    " ON CONFLICT DO NOTHING",
+                    " SELECT CAST(? AS BIGINT), m.id FROM search_loose l"
+                    " CROSS JOIN message m WHERE l.block_id = ? AND m.id = l.message_id"
+                    " AND m.deleted_at IS NULL ON CONFLICT DO NOTHING",
                     (block.id, source.id),
                 )
 

@@ -9,10 +9,12 @@ is asked for, not what there is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from functools import partial
+from itertools import chain
 from time import perf_counter
 
 from ...errors import Busy
@@ -29,6 +31,8 @@ TAIL, MANY = 300, 1000  # of the newest messages, which the index does not hold:
 GROUPS = (32_768, 262_144, 2_097_152)
 """Messages of the blocks that are looked into at once: more, the longer it takes."""
 TELLING = 4  # grams that are looked up for one text once it is known which are telling
+JUDGED = 2000  # messages of a block that are enough to know which are
+UNITED = 500  # grams that begin alike whose messages are put together at once
 TRIES = 5
 TURN_SECONDS = 0.005  # of looking at texts, after which others have their turn
 AT_MOST = 5000  # messages asked for in one statement
@@ -36,6 +40,8 @@ _BIG, _INT = "CAST(? AS BIGINT)", "CAST(? AS INTEGER)"
 """Of a column of VALUES the first, by which PostgreSQL knows its type."""
 Choices = Sequence[Sequence[Sequence[Keys]]]
 """For each text, for each of its forms, the grams that are in every message which contains it."""
+Place = tuple[int, int]
+"""A block, and a position in it."""
 Batches = AsyncGenerator[list[Row], None]
 
 
@@ -62,6 +68,10 @@ class Span:
 
     def holds(self, id: int) -> bool:
         return self.above < id < self.below
+
+    @property
+    def is_empty(self) -> bool:
+        return self.above >= self.below - 1
 
     @property
     def order(self) -> str:
@@ -117,8 +127,9 @@ class Finder:
                 last = await self._last_block(span)
                 if last is not None:
                     held = replace(span, below=min(span.below, last + 1))
-                    async for batch in self._indexed(held, wanted):
-                        yield batch
+                    async with aclosing(self._indexed(held, wanted)) as batches:
+                        async for batch in batches:
+                            yield batch
                     span = span.past(last)
                     continue
             if rows:
@@ -128,8 +139,9 @@ class Finder:
                 break
             size = MANY
         if span.newest_first:
-            async for batch in self._indexed(span, wanted):
-                yield batch
+            async with aclosing(self._indexed(span, wanted)) as batches:
+                async for batch in batches:
+                    yield batch
 
     async def _fresh(self, span: Span, size: int) -> list[Row]:
         """Messages that are in no block: what the index has not taken note of, and the tail. They
@@ -163,46 +175,57 @@ class Finder:
         """Candidates from the blocks of a span."""
         choices: Choices = [needed(each) for each in wanted]
         ahead = span  # where no block has been read yet
-        waiting: list[tuple[int, int]] = []  # candidates that are not yet looked at
+        waiting: list[Place] = []  # candidates that are not yet looked at
         edited: set[int] = set()
         size = tries = 0
         most = SOME
-        more = True
+        more, judged = True, False
         while more:
             group, more = await self._group(ahead, _keys(choices), GROUPS[size])
             first = await self._positions(ahead, group[0]) if group else range(0)
             if first is None:
                 tries, more = _another(tries), True
                 continue
-            places = _places(group, choices, first, ahead)
             edited.update(*(block.edited for block in group))
-            if group:
-                ahead = ahead.past(group[-1].first_id if span.newest_first else group[-1].last_id)
-            full = True
-            while full:
-                waiting += islice(places, most - len(waiting))
-                full = len(waiting) == most
-                if more and not full:
-                    break  # by what the next blocks may fill it with
-                ids = await self._ids(waiting)
-                if ids is None:
-                    tries, more = _another(tries), True
-                    ahead, waiting = span, []
-                    break
-                part = span.upto(ids[-1]) if full else span
-                chosen = {id for id in (*ids, *edited) if part.holds(id)}
-                if chosen:
-                    rows = await self._rows(span, chosen)
-                    if len(chosen) > SOME // 2 and len(rows) < len(chosen) // 2:
-                        for block in {block for block, _ in waiting}:
-                            self._worn(block)
-                    yield rows
-                if full:
-                    span, waiting, most = span.past(ids[-1]), [], MORE
-            if size == 0 and group:
-                choices = _telling(choices, group)
+            async with aclosing(_places(group, choices, first, ahead)) as places:
+                if group:
+                    end = group[-1].first_id if span.newest_first else group[-1].last_id
+                    ahead = ahead.past(end)
+                more = more and not ahead.is_empty
+                met, full = False, True
+                while full:
+                    full = await _fill(waiting, places, most)
+                    met = met or bool(waiting)
+                    if more and not full:
+                        break  # by what the next blocks may fill it with
+                    ids = await self._ids(waiting)
+                    if ids is None:  # what was read of these blocks leads nowhere any more
+                        tries, more = _another(tries), True
+                        ahead, waiting, met = span, [], True
+                        break
+                    part = span.upto(ids[-1]) if full else span
+                    chosen = {id for id in (*ids, *edited) if part.holds(id)}
+                    if chosen:
+                        rows = await self._rows(span, chosen)
+                        self._judge(waiting, ids, rows)
+                        yield rows
+                    if full:
+                        span, waiting, most = span.past(ids[-1]), [], MORE
+                        if span.is_empty:
+                            return
+            if not judged and max((block.size for block in group), default=0) >= JUDGED:
+                choices, judged = _telling(choices, group), True
             # Whatever has not been met so far is met seldom.
-            size = min(size + 1, len(GROUPS) - 1) if waiting else len(GROUPS) - 1
+            size = min(size + 1, len(GROUPS) - 1) if met else len(GROUPS) - 1
+
+    def _judge(self, places: Sequence[Place], ids: Sequence[int], rows: Sequence[Row]) -> None:
+        """Tell of blocks whose candidates are mostly gone."""
+        there = {row["id"] for row in rows}
+        asked = Counter(block for block, _ in places)
+        left = Counter(block for (block, _), id in zip(places, ids, strict=True) if id in there)
+        for block, count in asked.items():
+            if count > SOME // 2 and left[block] < count // 2:
+                self._worn(block)
 
     async def _positions(self, span: Span, block: Held) -> range | None:
         """Those of a block's messages that are in the span; None if the block is no more. Only of
@@ -252,7 +275,7 @@ class Finder:
         held = sorted(group.values(), key=lambda each: each.last_id, reverse=span.newest_first)
         return held, bool(rows) and rows[0]["blocks"] > len(held)
 
-    async def _ids(self, places: Sequence[tuple[int, int]]) -> list[int] | None:
+    async def _ids(self, places: Sequence[Place]) -> list[int] | None:
         """The messages at some places of blocks; None if one of these is no more."""
         if not places:
             return []
@@ -302,30 +325,52 @@ def _keys(choices: Choices) -> list[Keys]:
     return sorted({each for forms in choices for keys in forms for each in keys})
 
 
-def _places(
+async def _fill(waiting: list[Place], places: AsyncIterator[Place], most: int) -> bool:
+    """Add to what waits until there is that much; whether there was."""
+    while len(waiting) < most:
+        try:
+            waiting.append(await anext(places))
+        except StopAsyncIteration:
+            return False
+    return True
+
+
+async def _places(
     group: Sequence[Held], choices: Choices, first: range, span: Span
-) -> Iterator[tuple[int, int]]:
-    """(block, position) of each candidate of a group; in its first block only of some positions."""
+) -> AsyncGenerator[Place]:
+    """Each candidate of a group; in its first block only of some positions."""
     for block in group:
         found: set[int] | None = None
-        for forms in choices:
-            either = set[int]().union(*(_meeting(block, keys) for keys in forms))
+        for forms in sorted(choices, key=partial(_heft, block)):
+            either = set[int]()
+            for keys in forms:
+                either |= await _meeting(block, keys)
             found = either if found is None else found & either
             if not found:
                 break
         for place in sorted(found or (), reverse=span.newest_first):
             if block is not group[0] or place in first:
                 yield block.id, place
+        await asyncio.sleep(0)
 
 
-def _meeting(block: Held, keys: Sequence[Keys]) -> set[int]:
+def _heft(block: Held, forms: Sequence[Sequence[Keys]]) -> int:
+    """How much is to be read of a block for one text: what is rare comes first."""
+    return sum(sum(map(len, block.postings[each])) for keys in forms for each in keys)
+
+
+async def _meeting(block: Held, keys: Sequence[Keys]) -> set[int]:
     """Where all of some grams are. More than one is asked for only where each is known whole."""
     held = [block.postings[each] for each in keys]
     if not all(held):
         return set()
-    if len(held) == 1:
-        return any_of(held[0])
-    return all_of(postings for [postings] in held)
+    if len(held) > 1:
+        return all_of(postings for [postings] in held)
+    found: set[int] = set()
+    for at in range(0, len(held[0]), UNITED):
+        found |= any_of(held[0][at : at + UNITED])
+        await asyncio.sleep(0)
+    return found
 
 
 def _telling(choices: Choices, group: Sequence[Held]) -> Choices:

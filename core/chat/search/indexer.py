@@ -23,7 +23,8 @@ from .maker import Maker
 
 SMALL, BIG = 256, 8192  # messages of a block that is made of texts
 SIZES = (SMALL, 1024, BIG, 65_536)
-"""Messages of blocks, at most. As many of a size as make one of the next are made into one."""
+"""Messages of blocks, at most: two bytes number them. As many of a size as make one of the next are
+made into one."""
 NOTED = 500  # messages taken note of in one unit
 TOGETHER = 40  # such units, after which blocks are made
 WAITING = 500  # messages that are left for later, unless nothing is being said
@@ -97,6 +98,13 @@ class Indexer:
 
     async def round(self) -> None:
         """Take note of what was said, unless more is just being said; make blocks of it."""
+        await self._note()
+        self._worn.update(await self._blocks.worn())
+        while self._worn:
+            await self._renew(self._worn.pop())
+            await self._note()  # a huge block takes a while
+
+    async def _note(self) -> None:
         mark, newest = await self._mark(), await self._newest_message()
         quiet, self._newest = newest == self._newest, newest
         if newest > mark:
@@ -104,9 +112,6 @@ class Indexer:
                 await self._follow(mark, newest)
             else:
                 self.wake()
-        self._worn.update(await self._blocks.worn())
-        while self._worn:
-            await self._renew(self._worn.pop())
 
     async def catch_up(self) -> None:
         """Index all there is now, at once."""

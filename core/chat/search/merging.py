@@ -16,7 +16,7 @@ from .pages import Packing, Page, all_postings, id_pages
 from .postings import Moved, joined
 
 READ = 20  # pages of a block read at once
-TOGETHER = 20  # grams that are merged in one step
+TOGETHER, LONG = 20, 1000  # grams that are merged in one step; bytes of one that is a step itself
 Entry = tuple[int, "Source", bytes]
 _key = itemgetter(0)
 
@@ -79,6 +79,6 @@ async def merged(sources: Sequence[Source], ids: Sequence[int]) -> AsyncGenerato
             body = joined([(source.moved, body) for _, source, body in entries], len(ids))
             full = packing.add(key, body) if body is not None else None
             steps += 1
-            if full is not None or steps % TOGETHER == 0:
+            if full is not None or steps % TOGETHER == 0 or len(body or b"") > LONG:
                 yield full
     yield packing.rest()

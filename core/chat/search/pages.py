@@ -9,8 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 FULL = 1900  # bytes of a page: with its row, two are in one of SQLite's, four in PostgreSQL's
-IDS = 200  # message ids in a page of these
-ID = struct.Struct("<q")
+IDS, ID = 200, 8  # message ids in a page of these, and the bytes of each
 HEAD = struct.Struct("<H1s1sq")  # how many keys, how these and the lengths are written, the first
 KEY, LENGTH = {b"I": 32, b"Q": 64}, {b"B": 8, b"H": 16}  # bits that are written
 Page = tuple[int, bytes]
@@ -106,11 +105,11 @@ def first_position(page: int) -> int:
 
 def id_start(position: int) -> int:
     """Where in its page the id at a position begins."""
-    return position % IDS * ID.size
+    return position % IDS * ID
 
 
 def all_ids(page: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(page) // 8}q", page)
+    return struct.unpack(f"<{len(page) // ID}q", page)
 
 
 def _numbers(body: bytes, form: bytes) -> array[int]:

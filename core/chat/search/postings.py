@@ -11,6 +11,7 @@ from operator import or_, sub
 
 GAPS, PLACES, BITMAP = b"g", b"p", b"b"
 GONE = -1
+_FLAGS = bytes.maketrans(b"01", b"\0\1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,13 @@ def encode(positions: Sequence[int], size: int) -> bytes:
 def any_of(postings: Iterable[bytes]) -> set[int]:
     """The positions that are in one of these at least."""
     found: set[int] = set()
+    bits = 0
     for each in postings:
-        found.update(_in_order(each))
+        if each[:1] == BITMAP:
+            bits |= _bits(each)
+        else:
+            found.update(_positions(each))
+    found.update(_ones(bits))
     return found
 
 
@@ -139,8 +145,5 @@ def _positions(encoded: bytes) -> Iterable[int]:
 
 
 def _ones(bits: int) -> list[int]:
-    found: list[int] = []
-    for at, byte in enumerate(bits.to_bytes(-(-bits.bit_length() // 8), "little")):
-        if byte:
-            found.extend(at * 8 + bit for bit in range(8) if byte >> bit & 1)
-    return found
+    flags = format(bits, "b").encode().translate(_FLAGS)[::-1]  # a byte to each bit, lowest first
+    return list(compress(range(len(flags)), flags))

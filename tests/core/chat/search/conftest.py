@@ -30,6 +30,8 @@ TINY = {
         "GROUPS": (3, 20),
         "EDITED": 1,
         "TELLING": 2,
+        "JUDGED": 3,
+        "UNITED": 2,
     },
     grams: {"MOST": 3, "PIECE": 5},
     indexer: {

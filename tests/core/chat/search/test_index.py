@@ -437,15 +437,20 @@ def test_what_is_removed_for_good_leaves_the_index_too(
     runner.run(story())
 
 
+@pytest.mark.parametrize(
+    "reading", ["SELECT id, content FROM message", "SELECT id FROM message WHERE id IN"]
+)
 def test_what_is_removed_while_a_block_is_made_leaves_it_again(
-    runner: asyncio.Runner, running: Node
+    runner: asyncio.Runner, running: Node, reading: str
 ) -> None:
+    """Of texts, or of other blocks."""
+
     async def story() -> None:
         world = World(running)
         await world.open()
-        for number in range(9):
+        for number in range(18):
             await world.say(world.sessions[0], f"secret {number}")
-        removing = Removing(running, world)
+        removing = Removing(running, world, reading)
         await Indexer(removing).catch_up()  # type: ignore[arg-type]
         assert removing.removed
         await Indexer(running.database).round()
@@ -459,9 +464,10 @@ def test_what_is_removed_while_a_block_is_made_leaves_it_again(
 class Removing:
     """A storage where a message is removed after the indexer has read it."""
 
-    def __init__(self, node: Node, world: World) -> None:
+    def __init__(self, node: Node, world: World, reading: str) -> None:
         self._node = node
         self._world = world
+        self._reading = reading
         self.fetch_one = node.database.fetch_one
         self.write = node.database.write
         self.units_ended = node.database.units_ended
@@ -469,7 +475,7 @@ class Removing:
 
     async def fetch_all(self, sql: str, params: Any = ()) -> Any:
         rows = await self._node.database.fetch_all(sql, params)
-        if sql.startswith("SELECT id, content FROM message") and not self.removed:
+        if sql.startswith(self._reading) and not self.removed:
             self.removed = True
             await self._node.chat.delete_message(
                 self._world.caller, self._world.messages[0], soft=False
@@ -555,6 +561,33 @@ def test_an_edit_is_known_to_the_block_that_is_made_of_others(
         assert await ids_in(running.database, block) == world.messages
         assert await world.found("needle", Window(2)) == [edited]
         assert edited not in await world.found("word", Window(200))
+
+    runner.run(story())
+
+
+def test_an_edited_message_that_is_gone_leaves_nothing_in_a_block_that_is_made_again(
+    runner: asyncio.Runner, running: Node
+) -> None:
+    async def story() -> None:
+        world = World(running)
+        await world.open()
+        for number in range(9):
+            await world.say(world.sessions[0], f"word {number}")
+        await running.chat.indexer.catch_up()
+        [block] = await blocks_of(running.database, world.caller)
+        await running.chat.edit_message(world.caller, world.messages[4], "other")
+        await running.chat.delete_message(world.caller, world.messages[4])
+        running.chat.indexer.wear(block)
+        await running.chat.indexer.round()
+        [again] = await blocks_of(running.database, world.caller)
+        loose = await running.database.fetch_all(
+            "SELECT 1 FROM search_loose WHERE block_id IN (?, ?)", (block, again)
+        )
+        assert loose == []
+        for _ in range(3):
+            await world.check("other")
+            await running.chat.indexer.round()
+        assert await blocks_of(running.database, world.caller) == [again]
 
     runner.run(story())
 
