@@ -206,12 +206,12 @@ async def test_nothing_of_a_waiting_process_is_kept_in_memory(start_node, send) 
     node = await start_node(asks_with_baggage)
     for _ in range(3):
         assert (await send(node)).state is ProcessState.WAITING
-    async with asyncio.timeout(20):
-        while node.tower.depth != (0, 0):
-            await asyncio.sleep(0.01)
-    gc.collect()
     assert len(kept) == 24
-    assert [ref() for ref in kept if ref() is not None] == []
+    async with asyncio.timeout(20):
+        # The writer's thread may hold the last unit for a moment after it has told of it.
+        while node.tower.depth != (0, 0) or any(ref() is not None for ref in kept):
+            await asyncio.sleep(0.01)
+            gc.collect()
 
 
 async def test_two_answers_at_the_same_time_resume_the_process_once(start_node, send, ann) -> None:
