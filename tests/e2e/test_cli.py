@@ -363,11 +363,14 @@ def test_tokens_of_a_place_where_nothing_is_are_not_looked_for_by_making_it(
 
 
 @pytest.mark.sqlite
-def test_clean_up_does_not_make_a_data_folder(cli: Cli) -> None:
-    none = cli.run("cleanup")
-    assert (none.returncode, none.stdout) == (2, "")
-    assert "No such data folder" in none.stderr
-    assert not cli.data.exists()
+def test_clean_up_makes_nothing_where_nothing_is(cli: Cli) -> None:
+    for empty in (False, True):
+        if empty:
+            cli.data.mkdir()
+        none = cli.run("cleanup")
+        assert (none.returncode, none.stdout) == (2, "")
+        assert none.stderr.startswith("mission: nothing of this version is stored in ")
+    assert list(cli.data.iterdir()) == []
 
 
 def test_clean_up_works_through_a_server_and_without_one(cli: Cli) -> None:

@@ -66,10 +66,10 @@ async def _here(settings: Settings, kept: Json) -> Json:
     from ...core.identity import LOCAL
     from ...core.storage.database import make_database
 
-    if settings.database_url is None and not settings.data.exists():
-        raise FileNotFoundError(2, "No such data folder", str(settings.data))
     database = make_database(settings)
-    await database.open()
+    await database.open_beside()  # which makes nothing, where nothing is
+    await database.close()
+    await database.open()  # and no server starts meanwhile
     try:
         return asdict(await CleanUp(settings, database).clean_up(LOCAL, **kept))
     finally:
