@@ -364,7 +364,8 @@ class ControlTower(Views):
         """Do here what a unit has made necessary."""
         for process in aftermath.ended:
             self._runner.stop(process.pid, "cancelled")
-            self._dispatcher.abort(process.pid)
+        self._dispatcher.abort([process.pid for process in aftermath.ended])
+        for process in aftermath.ended:
             self._watchers.tell(process)
         for process in aftermath.ready:
             self._enqueue(process)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -66,7 +67,9 @@ class LocalDispatcher:
             self._scheduler.leave(job.pid)
             self._pump()
             raise
-        if at_once:
+        if job.gone:  # ended by a unit that became durable together with the body's
+            self._starts.pop(job.pid, None)
+        elif at_once:
             self._launch(job)
         else:
             self._scheduler.release(job.pid)
@@ -96,19 +99,21 @@ class LocalDispatcher:
         self._pump()
         return changed
 
-    def abort(self, pid: str) -> None:
-        """Take a process out of the line, or cancel its task. Its row says already that it ended.
+    def abort(self, pids: Iterable[str]) -> None:
+        """Take processes out of the line, or cancel their tasks. Their rows say already that they
+        have ended.
 
         A task that will not end gives up its place after `ABANDON_SECONDS`, and is counted.
         """
-        self._returning.pop(pid, None)
-        task = self._tasks.get(pid)
-        if task is None:
-            self._scheduler.leave(pid)
-            self._pump()
-        else:
-            task.cancel()
-            asyncio.get_running_loop().call_later(ABANDON_SECONDS, self._abandon, pid, task)
+        for pid in pids:
+            self._returning.pop(pid, None)
+            task = self._tasks.get(pid)
+            if task is None:
+                self._scheduler.leave(pid)
+            else:
+                task.cancel()
+                asyncio.get_running_loop().call_later(ABANDON_SECONDS, self._abandon, pid, task)
+        self._pump()  # once all are out: the place of one is not for the next of them
 
     async def park(self, seconds: float, stop: Callable[[str], None]) -> None:
         """Start nothing more; give running processes `seconds`, then `stop` and cancel them."""
@@ -131,6 +136,8 @@ class LocalDispatcher:
         start = self._starts.pop(job.pid, None)
         task = asyncio.create_task(self._work(job, start), name=f"process-{job.pid}")
         self._tasks[job.pid] = task
+        # A task that is cancelled at once never begins with its work, nor comes to its end.
+        task.add_done_callback(partial(self._left, job, False))
 
     async def _work(self, job: Job, start: Start | None) -> None:
         again = False
@@ -141,11 +148,11 @@ class LocalDispatcher:
         except Exception:
             log.exception("run failed; the process stays as stored", pid=job.pid)
         finally:
-            self._left(job, again)
+            self._left(job, again, asyncio.current_task())
 
-    def _left(self, job: Job, again: bool) -> None:
-        if self._tasks.get(job.pid) is not asyncio.current_task():
-            return  # abandoned: the place was given up before
+    def _left(self, job: Job, again: bool, task: asyncio.Task[None] | None) -> None:
+        if self._tasks.get(job.pid) is not task:
+            return  # the place was given up before
         del self._tasks[job.pid]
         self._scheduler.leave(job.pid)
         following = self._returning.pop(job.pid, None)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from typing import Any, cast
 
 import pytest
 
 from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import NotFound
 from mission_system.core.node import Node
+from mission_system.core.storage.persistence import Transaction
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, Outcome, ProcessControlBlock
 
@@ -68,6 +71,43 @@ async def test_a_hard_deletion_ends_what_runs_and_what_is_in_line(node: Node) ->
             assert (process.outcome, process.reason) == (Outcome.CANCELLED, "session deleted")
         while node.tower.depth != (0, 0):
             await asyncio.sleep(0.01)
+    assert (await node.tower.list_processes(ANN)).items == ()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("busy", [False, True], ids=["at once", "in line"])
+async def test_a_hard_deletion_that_is_stored_with_the_message_ends_it(
+    node: Node, busy: bool
+) -> None:
+    """Both units are in one commit, so what becomes of either is known before it is followed."""
+    capability, session = await held(node)
+    waiting: list[asyncio.Task[Any]] = []
+    if busy:
+        waiting.append(asyncio.create_task(submit(node, session, "first", 30)))
+        await capability.reached.wait()
+        capability.reached.clear()
+    gate, database = threading.Event(), cast(Any, node.database)
+    jobs = database._writer._jobs
+
+    async def slow(tx: Transaction) -> None:
+        gate.wait(30)
+
+    waiting.append(asyncio.create_task(database.write(slow)))
+    await asyncio.sleep(0.05)
+    sending = asyncio.create_task(submit(node, session, "late", 30))
+    async with asyncio.timeout(30):
+        while jobs.qsize() < 1:
+            await asyncio.sleep(0.01)
+        deleting = asyncio.create_task(node.chat.delete_session(ANN, session, soft=False))
+        while jobs.qsize() < 2:
+            await asyncio.sleep(0.01)
+        gate.set()
+        process = await sending
+        assert (process.outcome, process.reason) == (Outcome.CANCELLED, "session deleted")
+        await asyncio.gather(deleting, *waiting)
+        while node.tower.depth != (0, 0):
+            await asyncio.sleep(0.01)
+    assert not capability.reached.is_set()
     assert (await node.tower.list_processes(ANN)).items == ()
 
 

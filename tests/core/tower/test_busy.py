@@ -9,6 +9,7 @@ import pytest
 
 from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import Busy, InvalidInput
+from mission_system.core.identity import Caller
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import InterruptStatus, Outcome, ProcessState
 
@@ -132,6 +133,43 @@ async def test_whoever_waits_for_what_is_superseded_is_told(start_node, send, wo
     await asyncio.wait_for(work.begun.wait(), 10)
     await send(node, "last", on_busy="cancel_previous", **OURS)
     assert (await asyncio.wait_for(waiting, 10)).outcome is Outcome.CANCELLED
+
+
+async def test_who_is_superseded_in_line_takes_no_place_when_another_leaves_it(
+    start_node, send, work
+) -> None:
+    """Behind one that waits for its capability, there is one of another in the same session."""
+    full = OrchestratorSpec("full", work.work, max_concurrent=1)
+    node = await start_node(full, OrchestratorSpec("other", work.work, max_concurrent=1))
+    await send(node, "hold", capability="full", wait=None)
+    await asyncio.wait_for(work.begun.wait(), 10)
+    first = await send(node, "first", capability="full", wait=None, **OURS)
+    second = await send(node, "second", capability="other", wait=None, **OURS)
+    last = await send(node, "last", capability="other", on_busy="cancel_previous", **OURS)
+    assert last.reply == "did last"
+    for before in (first, second):
+        outcome = (await node.tower.wait(Caller("ann"), before.pid, 10)).outcome
+        assert outcome is Outcome.CANCELLED
+    assert (await send(node, "elsewhere", capability="other")).reply == "did elsewhere"
+    assert node.tower._dispatcher.abandoned == 0
+
+
+async def test_a_run_that_is_cancelled_before_it_has_begun_gives_its_place_back(
+    start_node, send, work
+) -> None:
+    node = await start_node(work.work, running_slots=1)
+    dispatcher = node.tower._dispatcher
+    launch = dispatcher._launch
+
+    def cancelled(job) -> None:
+        dispatcher._launch = launch
+        launch(job)
+        dispatcher._tasks[job.pid].cancel()
+
+    dispatcher._launch = cancelled
+    await send(node, "never begins", wait=None)
+    assert (await send(node, "next")).reply == "did next"
+    assert dispatcher.abandoned == 0
 
 
 async def test_cancel_previous_finds_room_in_a_full_session(start_node, send, ann, work) -> None:

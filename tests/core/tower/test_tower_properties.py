@@ -350,7 +350,7 @@ class Bench:
         """Until nothing runs and nothing is in line."""
         await self.called()
         async with asyncio.timeout(10):
-            while self.node.tower.depth != (0, 0):
+            while self.node.tower._accepting or self.node.tower.depth != (0, 0):
                 await asyncio.sleep(0.002)
 
     def rows(self, sql: str) -> list[sqlite3.Row]:
@@ -369,7 +369,7 @@ def check_nothing_is_held(node: Node) -> None:
     """No place, task, watcher or branch outlives the work that it was for."""
     tower = node.tower
     dispatcher = tower._dispatcher
-    assert tower.depth == (0, 0)
+    assert (tower.depth, dispatcher.abandoned) == ((0, 0), 0)
     assert dispatcher._scheduler._lanes == {}
     assert dispatcher._tasks == dispatcher._starts == dispatcher._returning == {}
     assert tower._watchers._watchers == tower._runner._roots == tower._runner._accounts == {}
