@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate, compress
-from operator import or_, sub
+from operator import and_, or_, sub
 
 GAPS, PLACES, BITMAP = b"g", b"p", b"b"
 GONE = -1
@@ -62,23 +62,23 @@ def any_of(postings: Iterable[bytes]) -> set[int]:
 
 def all_of(postings: Iterable[bytes]) -> set[int]:
     """The positions that are in all of these."""
-    shortest, *others = sorted(postings, key=len)
-    if shortest[:1] == BITMAP:  # then all are: what is none is shorter
-        bits = int.from_bytes(shortest[1:], "little")
-        for other in others:
-            bits &= int.from_bytes(other[1:], "little")
+    maps: list[bytes] = []
+    lists: list[bytes] = []
+    for each in postings:
+        (maps if each[:1] == BITMAP else lists).append(each)
+    bits = reduce(and_, map(_bits, maps)) if maps else 0
+    if not lists:
         return set(_ones(bits))
+    shortest, *others = sorted(lists, key=len)
     found = set(_positions(shortest))
     for other in others:
-        found = _met(found, other)
+        if not found:
+            break
+        found.intersection_update(_positions(other))
+    if found and maps:
+        flags = bits.to_bytes(len(maps[0]), "little")
+        found = {place for place in found if flags[place >> 3] >> (place & 7) & 1}
     return found
-
-
-def _met(found: set[int], other: bytes) -> set[int]:
-    """Those of some positions that are there too."""
-    if other[:1] == BITMAP:
-        return {place for place in found if other[1 + (place >> 3)] >> (place & 7) & 1}
-    return found.intersection(_positions(other))
 
 
 def bits_of(postings: Iterable[bytes]) -> int:

@@ -16,8 +16,9 @@ from ..paging import BIGGEST, Listing, Window, decode_cursor
 from ..records import Found, Page
 from ..rows import MESSAGES, message_from
 from .case import Wanted
-from .find import Finder, Span
+from .find import Finder
 from .ranking import MAX_WORDS, best_first, words_of
+from .span import Span
 
 AT_ONCE = 4
 EACH = 32  # searches of one user that are read or wait

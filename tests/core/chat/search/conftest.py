@@ -9,29 +9,28 @@ import pytest
 from mission_system.core.chat.search import (
     blocks,
     building,
+    candidates,
     find,
     grams,
     indexer,
     maker,
     merging,
     pages,
+    reads,
+    sieve,
 )
 
 TINY = {
     blocks: {"PAGES": 2},
     building: {"HEAVY": 400, "PARTS": 3},
+    candidates: {"UNITED": 2, "ENOUGH": 2},
     find: {
-        "SOME": 2,
-        "MANY": 3,
-        "FEW": 1,
-        "MORE": 3,
         "TAIL": 2,
-        "AT_MOST": 5,
+        "MANY": 3,
         "GROUPS": (3, 20),
         "EDITED": 1,
-        "TELLING": 2,
         "JUDGED": 3,
-        "UNITED": 2,
+        "GONE": 1,
     },
     grams: {"MOST": 3, "PIECE": 5},
     indexer: {
@@ -48,6 +47,8 @@ TINY = {
     maker: {"READ": 2, "LOOKED_UP": 4, "PAGES": 2},
     merging: {"READ": 2, "TOGETHER": 3},
     pages: {"FULL": 60, "IDS": 2},
+    reads: {"AT_MOST": 5, "SIZES": (1, 2, 3)},
+    sieve: {"FIRST": 2, "MOST": 4},
 }
 
 

@@ -20,8 +20,9 @@ from mission_system.core.chat.paging import Window
 from mission_system.core.chat.search import indexer
 from mission_system.core.chat.search.blocks import ids_in
 from mission_system.core.chat.search.case import Wanted
-from mission_system.core.chat.search.find import Finder, Span
+from mission_system.core.chat.search.find import Finder
 from mission_system.core.chat.search.indexer import Indexer
+from mission_system.core.chat.search.span import Span
 from mission_system.core.clock import now
 from mission_system.core.errors import Forbidden, NotFound
 from mission_system.core.identity import Caller
@@ -284,7 +285,7 @@ class Replacing:
 
     async def fetch_all(self, sql: str, params: Any = ()) -> Any:
         rows = await self._real.fetch_all(sql, params)
-        if sql.startswith("WITH ahead") and not self.replaced:
+        if sql.startswith("WITH RECURSIVE ahead") and not self.replaced:
             self.replaced = True
             for block in await blocks_of(self._real, self._caller):
                 self._indexer.wear(block)

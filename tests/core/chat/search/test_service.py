@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from mission_system.core.chat.paging import Window
-from mission_system.core.chat.rows import SCATTERED
-from mission_system.core.chat.search import find, service
+from mission_system.core.chat.search import service, turn
 from mission_system.core.chat.search.case import Wanted
-from mission_system.core.chat.search.find import Finder, Span
+from mission_system.core.chat.search.reads import Reads
+from mission_system.core.chat.search.span import Span
 from mission_system.core.errors import Busy, InvalidInput
 from mission_system.core.node import Node
 
@@ -73,7 +73,7 @@ async def test_a_search_is_bounded(node: Node, query: str, limit: int) -> None:
         await node.chat.search(ANN, query, Window(limit))
 
 
-FRESH = f"{SCATTERED} ("  # what is in no block yet
+FRESH = "SELECT * FROM (SELECT m.id, m.content"  # of what is in no block yet
 
 
 class Interfering:
@@ -92,10 +92,9 @@ class Interfering:
 
 
 async def test_any_number_of_edited_messages_is_looked_at(node: Node, session: str) -> None:
-    finder = Finder(node.database, lambda _: None)
     message, _ = await say(node, session, "word")
     many = {message, *range(1_000_000, 1_100_000)}
-    rows = await finder._rows(Span(ANN.user_id, 0, 2_000_000), many)
+    rows = await Reads(node.database).rows(Span(ANN.user_id, 0, 2_000_000), many)
     assert [row["id"] for row in rows] == [message]
 
 
@@ -104,7 +103,7 @@ async def test_others_have_their_turn_while_many_texts_are_looked_at(
 ) -> None:
     for number in range(10):
         await say(node, session, f"word {number}")
-    monkeypatch.setattr(find, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(turn, "TURN_SECONDS", 0.0)
     looked, turns = 0, set[int]()
     real = Wanted.is_in
 
