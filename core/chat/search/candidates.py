@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from .grams import Keys
-from .postings import all_of, any_of, bits_of
+from .postings import all_of, any_of, bits_of, dense
 from .reads import Held, Place
 from .turn import Turn
 
 ENOUGH = 16  # messages to judge a gram by
-PAGE, POSTING = 0.1, 0.0015
-"""What it costs to look a gram up, and to read each of its positions, in messages looked at."""
+PAGE, POSTING, MAP = 0.1, 0.003, 0.2
+"""What it costs to look a gram up, to read each position of a list, and a bitmap; a message looked
+at costs 1."""
 UNITED = 500  # grams that begin alike whose messages are put together at once
 Choices = Sequence[Sequence[Sequence[Keys]]]
 """For each text, for each of its forms, the grams that are in every message which contains it."""
@@ -63,7 +64,7 @@ def _chosen(keys: Sequence[Keys], block: Held) -> Sequence[Keys]:
         judges = [found] if found.bit_count() >= ENOUGH else taken
         shares = [max(_share(bits, of) for of in judges) for _, bits in others]
         saved = [
-            left * (1 - share) - PAGE - bits.bit_count() * POSTING
+            left * (1 - share) - _cost(bits.bit_count(), block.size)
             for share, (_, bits) in zip(shares, others, strict=True)
         ]
         at = saved.index(max(saved))
@@ -79,6 +80,10 @@ def _chosen(keys: Sequence[Keys], block: Held) -> Sequence[Keys]:
 
 def _share(bits: int, of: int) -> float:
     return (bits & of).bit_count() / max(1, of.bit_count())
+
+
+def _cost(positions: int, size: int) -> float:
+    return MAP if dense(positions, size) else PAGE + POSTING * positions
 
 
 def _heft(block: Held, forms: Sequence[Sequence[Keys]]) -> int:

@@ -72,7 +72,7 @@ class Finder:
         ahead = span  # where no block has been read yet
         waiting: list[Place] = []  # candidates that are not yet looked at
         edited: set[int] = set()
-        size = tries = 0
+        size = tries = read = named = 0
         more, judged = True, False
         while more:
             group, more = await self._reads.group(ahead, keys_of(choices), GROUPS[size])
@@ -84,40 +84,42 @@ class Finder:
                 edited |= block.edited
                 if len(block.edited) > EDITED:
                     self._worn(block.id)
-            async with aclosing(places(group, choices, first, span.newest_first)) as named:
+            read += sum(block.size for block in group)
+            async with aclosing(places(group, choices, first, span.newest_first)) as parts:
                 if group:
                     end = group[-1].first_id if span.newest_first else group[-1].last_id
                     ahead = ahead.past(end)
                 more = more and not ahead.is_empty
-                met, full = False, True
+                full = True
                 while full:
                     most = sieve.next_size
-                    full = await _fill(waiting, named, most)
-                    met = met or bool(waiting)
+                    full = await _fill(waiting, parts, most)
                     if more and not full:
                         break  # by what the next blocks may fill it with
                     some, waiting = waiting[:most], waiting[most:]
+                    named += len(some)
                     ids = await self._reads.ids(some)
                     if ids is None:  # what was read of these blocks leads nowhere any more
                         tries, more = _another(tries), True
-                        ahead, waiting, met = span, [], True
+                        ahead, waiting = span, []
                         break
                     part = span.upto(ids[-1]) if full else span
                     chosen = {id for id in (*ids, *edited) if part.holds(id)}
-                    if chosen:
-                        coarse = sieve.is_coarse
-                        read = self._reads.texts if coarse else self._reads.rows
-                        rows = await read(span, chosen)
+                    whole = not sieve.is_coarse
+                    rows = await self._reads.of(span, chosen, whole=whole)
+                    if len(rows) < len(chosen):
                         self._judge(some, ids, rows)
-                        await sieve.sift_candidates(rows, whole=not coarse)
+                    await sieve.sift_candidates(rows, whole=whole)
                     if full:
                         span = span.past(ids[-1])
                     if not sieve.missing or span.is_empty:
                         return
             if not judged and max((block.size for block in group), default=0) >= JUDGED:
                 choices, judged = telling(choices, group), True
-            # Whatever has not been met so far is met seldom.
-            size = min(size + 1, len(GROUPS) - 1) if met else len(GROUPS) - 1
+            # What is met so seldom that the next ones would not do is sought in all that follow.
+            size = min(size + 1, len(GROUPS) - 1)
+            if (named + len(waiting)) * GROUPS[size] < sieve.missing * read:
+                size = len(GROUPS) - 1
 
     def _judge(self, places: Sequence[Place], ids: Sequence[int], rows: Sequence[Row]) -> None:
         """Tell of blocks whose candidates are mostly gone."""
@@ -136,11 +138,11 @@ def _another(tries: int) -> int:
     return tries + 1
 
 
-async def _fill(waiting: list[Place], named: AsyncIterator[list[Place]], most: int) -> bool:
+async def _fill(waiting: list[Place], parts: AsyncIterator[list[Place]], most: int) -> bool:
     """Add to what waits until there is that much; whether there was."""
     while len(waiting) < most:
         try:
-            waiting += await anext(named)
+            waiting += await anext(parts)
         except StopAsyncIteration:
             return False
     return True

@@ -18,7 +18,7 @@ MANY_LENGTH = 2
 BITS, MORE_BITS = 14, 10  # of a character of an alphabet; more of one of the many
 KEY_BITS = LENGTH * BITS
 PIECE = 500  # of a text, whose grams are taken at once
-MOST = 8  # grams that are looked up for one form of a query
+MOST = 10  # grams that are looked up for one form of a query
 
 Keys = tuple[int, int]
 """The first and the last of some keys that follow each other: of one gram, or of all that begin

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -11,6 +14,7 @@ from operator import and_, or_, sub
 
 GAPS, PLACES, BITMAP = b"g", b"p", b"b"
 GONE = -1
+FEW = 32  # bytes of a list among which one position is better sought than all are read
 _FLAGS = bytes.maketrans(b"01", b"\0\1")
 
 
@@ -47,6 +51,11 @@ def encode(positions: Sequence[int], size: int) -> bytes:
     return BITMAP + _bitmap(positions, whole)
 
 
+def dense(positions: int, size: int) -> bool:
+    """Whether so many positions are kept as a bitmap."""
+    return 8 * positions >= size
+
+
 def any_of(postings: Iterable[bytes]) -> set[int]:
     """The positions that are in one of these at least."""
     found: set[int] = set()
@@ -72,13 +81,20 @@ def all_of(postings: Iterable[bytes]) -> set[int]:
     shortest, *others = sorted(lists, key=len)
     found = set(_positions(shortest))
     for other in others:
-        if not found:
-            break
-        found.intersection_update(_positions(other))
+        found = _met(found, other)
     if found and maps:
         flags = bits.to_bytes(len(maps[0]), "little")
         found = {place for place in found if flags[place >> 3] >> (place & 7) & 1}
     return found
+
+
+def _met(found: set[int], other: bytes) -> set[int]:
+    """Those of some positions that a list has too. A few are sought there one by one."""
+    if len(found) * FEW > len(other):
+        return found.intersection(_positions(other))
+    places: Sequence[int] = _places(other) if other[:1] == PLACES else list(_positions(other))
+    end = len(places)
+    return {at for at in found if (i := bisect_left(places, at)) < end and places[i] == at}
 
 
 def bits_of(postings: Iterable[bytes]) -> int:
@@ -137,10 +153,15 @@ def _in_order(encoded: bytes) -> Iterable[int]:
 
 
 def _positions(encoded: bytes) -> Iterable[int]:
-    body = encoded[1:]
     if encoded[:1] == GAPS:
-        return accumulate(body[1:], initial=body[0] - 1)
-    places: tuple[int, ...] = struct.unpack(f"<{len(body) // 2}H", body)
+        return accumulate(encoded[2:], initial=encoded[1] - 1)
+    return _places(encoded)
+
+
+def _places(encoded: bytes) -> array[int]:
+    places = array("H", encoded[1:])
+    if sys.byteorder == "big":
+        places.byteswap()
     return places
 
 

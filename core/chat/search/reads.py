@@ -144,17 +144,12 @@ class Reads:
         )
         found = {(row[0], row[1], row[2]): row[3] for row in rows}
         bodies = [found[place] for place in wanted]
-        return None if None in bodies else [id for body in bodies for id in all_ids(body)]
+        return None if None in bodies else list(all_ids(b"".join(bodies)))
 
-    async def texts(self, span: Span, ids: Collection[int]) -> list[Row]:
-        """As `rows`, of each no more than its number and its text: in half the time."""
-        return await self._of(span, ids, "SELECT m.id, m.content FROM")
-
-    async def rows(self, span: Span, ids: Collection[int]) -> list[Row]:
-        """Of any number of messages those that are there, in the order of the span."""
-        return await self._of(span, ids, SCATTERED)
-
-    async def _of(self, span: Span, ids: Collection[int], select: str) -> list[Row]:
+    async def of(self, span: Span, ids: Collection[int], *, whole: bool = True) -> list[Row]:
+        """Of any number of messages those that are there, in the order of the span; or no more of
+        each than its number and its text, which takes half the time."""
+        select = SCATTERED if whole else "SELECT m.id, m.content FROM"
         order = sorted(ids, reverse=span.newest_first)
         rows: list[Row] = []
         for at in range(0, len(order), AT_MOST):

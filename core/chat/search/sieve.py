@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import sqrt
 
 from ...storage.persistence import Row
@@ -13,6 +14,7 @@ from .turn import Turn
 
 FIRST, MOST = SIZES[1], SIZES[-1]
 """Candidates looked at while it is not known how good they are; and at once, at most."""
+STEP = 16  # messages looked at before it is asked whether others should have their turn
 
 
 class Sieve:
@@ -60,16 +62,18 @@ class Sieve:
         rest = iter(rows)
         while self.missing and (passing := await self._passing(rest)):
             if not whole:
-                read = await self._reads.rows(self._span, [row["id"] for row in passing])
+                read = await self._reads.of(self._span, [row["id"] for row in passing])
                 passing = [row for row in read if self._passes(row)]  # it may just have been edited
             self.found += passing
 
     async def _passing(self, rest: Iterator[Row]) -> list[Row]:
         """The next ones that will do, as many as are missing."""
         passing: list[Row] = []
-        while len(passing) < self.missing and (row := next(rest, None)) is not None:
-            if self._passes(row):
-                passing.append(row)
+        while missing := self.missing - len(passing):
+            step = list(islice(rest, min(STEP, missing)))
+            if not step:
+                break
+            passing += filter(self._passes, step)
             await self._turn.over()
         return passing
 

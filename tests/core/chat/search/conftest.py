@@ -48,7 +48,7 @@ TINY = {
     merging: {"READ": 2, "TOGETHER": 3},
     pages: {"FULL": 60, "IDS": 2},
     reads: {"AT_MOST": 5, "SIZES": (1, 2, 3)},
-    sieve: {"FIRST": 2, "MOST": 4},
+    sieve: {"FIRST": 2, "MOST": 4, "STEP": 2},
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mission_system.core.chat.paging import Window
-from mission_system.core.chat.search import service, turn
+from mission_system.core.chat.search import service, sieve, turn
 from mission_system.core.chat.search.case import Wanted
 from mission_system.core.chat.search.reads import Reads
 from mission_system.core.chat.search.span import Span
@@ -94,7 +94,7 @@ class Interfering:
 async def test_any_number_of_edited_messages_is_looked_at(node: Node, session: str) -> None:
     message, _ = await say(node, session, "word")
     many = {message, *range(1_000_000, 1_100_000)}
-    rows = await Reads(node.database).rows(Span(ANN.user_id, 0, 2_000_000), many)
+    rows = await Reads(node.database).of(Span(ANN.user_id, 0, 2_000_000), many)
     assert [row["id"] for row in rows] == [message]
 
 
@@ -104,6 +104,7 @@ async def test_others_have_their_turn_while_many_texts_are_looked_at(
     for number in range(10):
         await say(node, session, f"word {number}")
     monkeypatch.setattr(turn, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(sieve, "STEP", 1)
     looked, turns = 0, set[int]()
     real = Wanted.is_in
 
