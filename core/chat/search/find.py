@@ -20,7 +20,7 @@ from .candidates import Choices, keys_of, places, telling
 from .case import Wanted
 from .grams import needed
 from .reads import Place, Reads
-from .sieve import Sieve
+from .sieve import FIRST, MOST, Sieve
 from .span import Span
 
 TAIL, MANY = 300, 1000  # of the newest messages, which the index does not hold: first, and later
@@ -73,7 +73,7 @@ class Finder:
         waiting: list[Place] = []  # candidates that are not yet looked at
         edited: set[int] = set()
         size = tries = read = named = 0
-        more, judged = True, False
+        more, met, judged = True, True, False
         while more:
             group, more = await self._reads.group(ahead, keys_of(choices), GROUPS[size])
             first = await self._reads.positions(ahead, group[0]) if group else range(0)
@@ -92,7 +92,7 @@ class Finder:
                 more = more and not ahead.is_empty
                 full = True
                 while full:
-                    most = sieve.next_size
+                    most = sieve.next_size if met else MOST  # or all at once, being so few
                     full = await _fill(waiting, parts, most)
                     if more and not full:
                         break  # by what the next blocks may fill it with
@@ -105,7 +105,7 @@ class Finder:
                         break
                     part = span.upto(ids[-1]) if full else span
                     chosen = {id for id in (*ids, *edited) if part.holds(id)}
-                    whole = not sieve.is_coarse
+                    whole = len(chosen) <= FIRST and not sieve.is_coarse
                     rows = await self._reads.of(span, chosen, whole=whole)
                     if len(rows) < len(chosen):
                         self._judge(some, ids, rows)
@@ -118,6 +118,7 @@ class Finder:
                 choices, judged = telling(choices, group), True
             # What is met so seldom that the next ones would not do is sought in all that follow.
             size = min(size + 1, len(GROUPS) - 1)
+            met = bool(named or waiting)
             if (named + len(waiting)) * GROUPS[size] < sieve.missing * read:
                 size = len(GROUPS) - 1
 

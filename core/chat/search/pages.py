@@ -90,22 +90,22 @@ def id_pages(ids: Sequence[int]) -> Iterator[Page]:
     """The message at each position; the key of a page is negative, see `id_page`."""
     for at in range(0, len(ids), IDS):
         some = ids[at : at + IDS]
-        yield id_page(at), struct.pack(f"<{len(some)}q", *some)
+        yield -1 - at // IDS, struct.pack(f"<{len(some)}q", *some)
 
 
-def id_page(position: int) -> int:
-    """The key of the page that holds the id at a position."""
-    return -1 - position // IDS
+def id_page(position: str) -> str:
+    """In SQL the key of the page that holds the id at a position."""
+    return f"-1 - {position} / {IDS}"
+
+
+def id_at(body: str, position: str) -> str:
+    """In SQL the bytes of that id, of the body of this page."""
+    return f"SUBSTR({body}, CAST({position} % {IDS} * {ID} + 1 AS INTEGER), {ID})"
 
 
 def first_position(page: int) -> int:
     """The first position whose id is in the page of this key."""
     return (-1 - page) * IDS
-
-
-def id_start(position: int) -> int:
-    """Where in its page the id at a position begins."""
-    return position % IDS * ID
 
 
 def all_ids(page: bytes) -> tuple[int, ...]:

@@ -15,11 +15,18 @@ from ...storage.persistence import Persistence, Row
 from ..rows import SCATTERED
 from .blocks import positions_between
 from .grams import Keys
-from .pages import all_ids, id_page, id_start, look_up
+from .pages import all_ids, id_at, id_page, look_up
 from .span import Span
 
 AT_MOST = 5000  # messages asked for in one statement
-SIZES = (10, 64, 128, 256, 512)  # of what is asked for: few, so that few statements are prepared
+SIZES = (
+    10,
+    64,
+    128,
+    256,
+    384,
+    512,
+)  # of what is asked for: few, so that few statements are prepared
 _BIG, _INT = "CAST(? AS BIGINT)", "CAST(? AS INTEGER)"
 """Of a column of VALUES the first, by which PostgreSQL knows its type."""
 _MORE_PAGES = (
@@ -133,17 +140,17 @@ class Reads:
         """The messages at some places of blocks; None if one of these is no more."""
         if not places:
             return []
-        wanted = [(block, id_page(place), id_start(place)) for block, place in places]
-        size = _rounded(len(wanted))
-        values = f"({_BIG}, {_BIG}, {_INT})" + ", (?, ?, ?)" * (size - 1)
+        size = _rounded(len(places))
+        values = f"({_BIG}, {_BIG})" + ", (?, ?)" * (size - 1)
         rows = await self._persistence.fetch_all(
-            f"WITH wanted(block, page, start) AS (VALUES {values})"  # noqa: S608
-            " SELECT w.*, (SELECT SUBSTR(p.body, w.start + 1, 8) FROM search_page p"
-            " WHERE p.block_id = w.block AND p.first_key = w.page) AS body FROM wanted w",
-            [*chain.from_iterable(wanted), *[0] * (3 * (size - len(wanted)))],
+            f"WITH wanted(block, place) AS (VALUES {values})"  # noqa: S608
+            f" SELECT w.block, w.place, (SELECT {id_at('p.body', 'w.place')} FROM search_page p"
+            f" WHERE p.block_id = w.block AND p.first_key = {id_page('w.place')}) AS body"
+            " FROM wanted w",
+            [*chain.from_iterable(places), *[0] * (2 * (size - len(places)))],
         )
-        found = {(row[0], row[1], row[2]): row[3] for row in rows}
-        bodies = [found[place] for place in wanted]
+        found = {(row[0], row[1]): row[2] for row in rows}
+        bodies = [found[place] for place in places]
         return None if None in bodies else list(all_ids(b"".join(bodies)))
 
     async def of(self, span: Span, ids: Collection[int], *, whole: bool = True) -> list[Row]:

@@ -31,6 +31,8 @@ TINY = {
         "EDITED": 1,
         "JUDGED": 3,
         "GONE": 1,
+        "FIRST": 2,
+        "MOST": 4,
     },
     grams: {"MOST": 3, "PIECE": 5},
     indexer: {

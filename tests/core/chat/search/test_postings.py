@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -47,10 +50,13 @@ def test_each_key_is_found_in_the_page_that_begins_before_it(
 def test_each_position_leads_to_its_message() -> None:
     ids = [7 * n + 3 for n in range(1000)]
     made = dict(pages.id_pages(ids))
-    for position, id in enumerate(ids):
-        page = made[pages.id_page(position)]
-        assert position - position % 200 == pages.first_position(pages.id_page(position))
-        assert pages.all_ids(page[pages.id_start(position) :])[0] == id
+    sql = f"SELECT {pages.id_page('p')}, {pages.id_at('body', 'p')} FROM (SELECT ? AS p, ? AS body)"
+    with closing(sqlite3.connect(":memory:")) as database:
+        for position, id in enumerate(ids):
+            first = -1 - position // 200
+            row = database.execute(sql, (position, made[first])).fetchone()
+            assert row == (first, id.to_bytes(8, "little"))
+            assert position - position % 200 == pages.first_position(first)
     assert [id for key in sorted(made, reverse=True) for id in pages.all_ids(made[key])] == ids
 
 
