@@ -133,7 +133,7 @@ class Ending:
         if not run.spawning:
             return [], []
         parent, default, new = self._before, run.runtime.settings.quota, run.spawning
-        keeps = bool(run.waiting_on)
+        keeps = bool(run.waiting_on or run.wakes)  # what may take it up again meanwhile
         return await insert_children(
             tx, parent, self._stream, run.runtime.provider_of, new, default, at, keeps=keeps
         )

@@ -201,10 +201,10 @@ class Mission:
         The child is a process of the same session with a journal of its own; this one is suspended
         until it has ended, and holds no slot meanwhile. What this process may still use is divided
         evenly among the children that it waits for at once, and itself where it waits for an answer
-        too; `quota` is the most that this child gets. What they use counts here too, and what they
-        leave comes back when they end. Questions of the child go to the user. Its reply is no
-        message of the session. `quota` bounds its time; an `asyncio.timeout` around this does not,
-        as with a question.
+        or sleeps too; `quota` is the most that this child gets. What they use counts here too, and
+        what they leave comes back when they end. Questions of the child go to the user. Its reply
+        is no message of the session. `quota` bounds its time; an `asyncio.timeout` around this does
+        not, as with a question.
 
         Raises:
             ChildFailed: it failed or was cancelled, or its capability is not served.

@@ -62,10 +62,12 @@ class Meter:
             Exhausted: with reason `max_<resource>_exceeded`, before anything was called.
         """
         for resource in resources:
-            used: int = getattr(self.usage, resource) + self._account.lent.get(resource, 0)
+            used: int = getattr(self.usage, resource)
+            lent = self._account.lent.get(resource, 0)
             limit: int = getattr(self.quota, f"max_{resource}")
-            if used >= limit:
-                raise self._exhausted(resource, used, limit, f"max_{resource}_exceeded")
+            if used + lent >= limit:
+                reason = f"max_{resource}_exceeded"
+                raise self._exhausted(resource, used + lent, limit, reason, lent)
         for resource in resources:
             used = getattr(self.usage, resource) + 1
             setattr(self.usage, resource, used)
@@ -106,11 +108,15 @@ class Meter:
         limit = self.quota.timeout_seconds
         return self._exhausted("seconds", round(elapsed, 3), limit, OUT_OF_TIME)
 
-    def _exhausted(self, resource: str, used: float, limit: float, reason: str) -> Exhausted:
+    def _exhausted(
+        self, resource: str, used: float, limit: float, reason: str, lent: int = 0
+    ) -> Exhausted:
         what = _COUNTED.get(resource, resource.replace("_", " "))
         amounts, key = self._amounts(resource, used, limit)
         self._say(NewEvent("resource.exhausted", amounts, self._pid, key))
         message = f"the limit of {limit:g} {what} is reached"
+        if lent:
+            message += f": {used - lent:g} are used, {lent:g} lent to children that have not ended"
         return Exhausted(reason, message, resource, used, limit)
 
     def _warn(self, resource: str, used: float, limit: float) -> None:

@@ -551,6 +551,56 @@ async def test_parent_may_use_what_it_has_given_to_a_child_once_that_has_ended(
     assert (process.reply, process.usage.steps) == ("9 8", 20)
 
 
+async def test_parent_that_sleeps_beside_a_child_keeps_a_share(start_node, send, ann) -> None:
+    async def boss(mission: Mission) -> str:
+        async def beats() -> str:
+            await mission.sleep(1.01)
+            await mission.step("beat", asyncio.sleep, 0)
+            return (await mission.spawn("part", "two")).text
+
+        async with mission.stage("both"):
+            second, first = await mission.gather(beats(), mission.spawn("part", "ask"))
+        return f"{first.text} {second}"
+
+    node = await start_node(boss, part)
+    process = await send(node)
+    async with asyncio.timeout(20):
+        while len(await all_of(node)) < 3 or (await all_of(node))[2].outcome is None:
+            await asyncio.sleep(0.01)
+    _, asks, _ = await all_of(node)
+    assert asks.quota.max_steps == 499
+    assert asks.pending is not None
+    await node.tower.resume_request(ann, asks.pending.id, "yes")
+    process = await until(node, process.pid, ProcessState.TERMINATED)
+    assert (process.error, process.reply) == (None, "yes TWO")
+
+
+async def test_limit_says_what_is_lent_to_children(start_node, send, ann) -> None:
+    async def boss(mission: Mission) -> str:
+        async def own() -> None:
+            await mission.clarify("own?")
+            for _ in range(3):
+                await mission.step("work", asyncio.sleep, 0)
+
+        await mission.gather(own(), mission.spawn("part", "ask"))
+        return "never"
+
+    node = await start_node(boss, part, quota=Quota(max_steps=5))
+    process = await send(node)
+    async with asyncio.timeout(20):
+        while len(process.interrupts) < 2:
+            await asyncio.sleep(0.01)
+            process = await node.tower.get(ann, process.pid)
+    questions = {each.question: each for each in process.interrupts}
+    await node.tower.resume_request(ann, questions["own?"].id, "yes")
+    await until(node, process.pid, ProcessState.BLOCKED)
+    await node.tower.resume_request(ann, questions["ask?"].id, "yes")
+    process = await until(node, process.pid, ProcessState.TERMINATED)
+    assert process.reason == "max_steps_exceeded"
+    expected = "the limit of 5 journaled steps is reached: 4 are used, 1 lent to children"
+    assert expected in str(process.error)
+
+
 # crashes
 
 
