@@ -27,7 +27,17 @@ class OutsideBranch(MissionError):
 class Branch:
     """One line of execution of a run: steps within it happen one after another."""
 
-    __slots__ = ("_count", "_inside", "_names", "owner", "parent", "path", "suspended", "unwound")
+    __slots__ = (
+        "_count",
+        "_inside",
+        "_names",
+        "_rounds",
+        "owner",
+        "parent",
+        "path",
+        "suspended",
+        "unwound",
+    )
 
     def __init__(self, path: str, parent: Branch | None) -> None:
         self.path = path
@@ -37,6 +47,7 @@ class Branch:
         self.unwound: Suspended | None = None
         """The first suspension at or below here, whatever has become of its exception."""
         self._count = 0
+        self._rounds = 0
         self._inside: str | None = None
         self._names: set[str] = set()
 
@@ -59,10 +70,21 @@ class Branch:
                 f"the mission was used inside {self._inside}, whose result is journaled as a"
                 " whole; do this before or after it"
             )
-        key = f"{self.path}{self._count}"
+        key = self._checked(f"{self.path}{self._count}")
+        self._count += 1
+        return key
+
+    def next_round(self) -> str:
+        """The key of the next round here, of whichever loop: rounds are no steps, and do not
+        count as such. Raises Suspended as `next_key`."""
+        if (suspended := self.stopped) is not None:
+            raise suspended
+        self._rounds += 1
+        return self._checked(f"{self.path}rounds:{self._rounds}")
+
+    def _checked(self, key: str) -> str:
         if len(key) > MAX_KEY:
             raise MissionError(f"branches are nested too deeply: '{key[:60]}...'")
-        self._count += 1
         return key
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -99,8 +100,8 @@ class Run:
     """Keys of the steps whose children this run stops at, new ones included."""
     wakes: list[Micros] = field(default_factory=list[Micros])
     """When the sleeps that this run stops at are over."""
-    hops: int = 0
-    iterations: int = 0
+    counts: Counter[str] = field(default_factory=Counter[str])
+    """What this run has taken, replayed or new, of what `count` takes."""
     llm_calls: int = 0
     """Attempts of the model calls that this run has got the outcome of."""
 
@@ -157,8 +158,10 @@ class Run:
         try:
             refusal = await permit(branch, record) if permit is not None and is_new else None
             if refusal is not None:
-                await self.charge(branch, "steps")
-                record.status, record.error = "failed", encode_error(name, refusal)
+                if await self._is_allowed(branch, record, (), None):
+                    record.status, record.error = "failed", encode_error(name, refusal)
+                else:
+                    tell = None
             elif found is None or not risky or await self._is_retried(branch, found):
                 if await self._is_allowed(branch, record, charge, check):
                     if risky:
@@ -333,7 +336,8 @@ class Run:
             return answer
         interrupt_id = self.journal.pending(key)
         if interrupt_id is None:
-            await self.charge(branch, "steps")
+            record = Record(key, "interrupt", question.kind, "", "started", now())
+            await self.charge_at(branch, record, "steps")
             interrupt_id = new_id()
             self.ledger.put(self.questions.raising(interrupt_id, key, question))
         raise self._waiting(branch, interrupt_id)
@@ -354,6 +358,33 @@ class Run:
             if appeal is None:
                 raise
             raise self._waiting(branch, appeal) from None
+
+    async def charge_at(self, branch: Branch, record: Record, *resources: str) -> None:
+        """`charge` for what has no record of its own yet. Raises as it does; a refusal is recorded
+        as this one."""
+        try:
+            await self.charge(branch, *resources)
+        except QuotaExceeded as exceeded:
+            raise self.refused(record, exceeded) from None
+
+    def refused(self, record: Record, exceeded: QuotaExceeded) -> MissionError:
+        """What to raise, now and on every replay: the limit may be another one by then, and the
+        orchestrator has gone on without what it was refused."""
+        record.status, record.error = "failed", exceeded_error(exceeded)
+        self.journal.add(record)
+        self.ledger.put(self.storing(record))
+        return decode_error(record.error)
+
+    async def count(self, branch: Branch, key: str, kind: str, name: str, resource: str) -> None:
+        """Take one of what is recorded only where it is refused. What a replay takes again costs
+        nothing. Raises as `charge`."""
+        found = self.match(branch, key, kind, name)
+        if found is not None:
+            self.replay(branch, found, ANY)
+        elif self.counts[resource] >= self.meter.own(resource):
+            record = Record(key, kind, name, "", "started", now())
+            await self.charge_at(branch, record, resource)
+        self.counts[resource] += 1
 
     def _waiting(self, branch: Branch, interrupt_id: str) -> Suspended:
         self.waiting_on.append(interrupt_id)

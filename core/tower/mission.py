@@ -64,7 +64,9 @@ class Mission:
 
     @property
     def quota(self) -> Quota:
-        """What this process may use; it may be adjusted while it runs."""
+        """What this process may use as it is now. It may be adjusted at any time, so a replay may
+        see another one: good for what to say, say in a prompt, but not for which steps to take.
+        Those are refused where there is no room, and stay so."""
         return self._run.meter.quota
 
     @property
@@ -259,9 +261,7 @@ class Mission:
         run = self._run
         branch = current_branch()
         key = branch.next_key()
-        run.hops += 1
-        if run.hops > run.meter.own("agent_hops"):  # a replayed stage was charged already
-            await run.charge(branch, "agent_hops")
+        await run.count(branch, key, "stage", name, "agent_hops")
         run.ledger.enter(name)
         run.ledger.tell(NewEvent("stage.started", {"stage": name}, self.pid, key))
         began = time.monotonic()
@@ -286,9 +286,8 @@ class Mission:
         number = 0
         while True:
             number += 1
-            self._run.iterations += 1
-            if self._run.iterations > self._run.meter.own("iterations"):
-                await self._run.charge(current_branch(), "iterations")
+            branch = current_branch()
+            await self._run.count(branch, branch.next_round(), "rounds", "rounds", "iterations")
             yield number
 
     async def sleep(self, seconds: float) -> None:

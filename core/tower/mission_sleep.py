@@ -32,8 +32,8 @@ async def sleep(run: Run, seconds: float) -> None:
         run.replay(branch, found, ANY)
         return
     if found is None:
-        await run.charge(branch, "steps")
         found = Record(key, SLEEP, SLEEP, digest(seconds), "started", now())
+        await run.charge_at(branch, found, "steps")
         run.ledger.put(run.storing(found))
     wake_at = found.created_at + int(seconds * SECOND)
     if wake_at > now():

@@ -34,21 +34,21 @@ async def spawn(
         return cast(Reply, run.replay(branch, found, REPLY))
     if found is None:
         inputs = digest([message, context])
+        record = Record(key, SPAWN, capability, inputs, "started", now())
         try:
             spec = run.capabilities.choose(capability)
         except InvalidInput as error:  # the author's mistake, not that of who sent the message
             failure = ChildFailed("", capability, NOT_SERVED, error.text)
-            await run.charge(branch, "steps")
-            record = Record(key, SPAWN, capability, inputs, "failed", now())
-            record.error = encode_error(capability, failure)
+            await run.charge_at(branch, record, "steps")
+            record.status, record.error = "failed", encode_error(capability, failure)
             await run.ledger.commit(run.storing(record))
             run.journal.add(record)
             raise failure from None
         deepest = run.runtime.settings.max_depth
         if run.process.depth >= deepest:
             text = f"a child of this process would be more than {deepest} levels deep"
-            raise QuotaExceeded("max_depth_exceeded", text)
-        await run.charge(branch, "steps")
+            raise run.refused(record, QuotaExceeded("max_depth_exceeded", text))
+        await run.charge_at(branch, record, "steps")
         run.spawning.append(Spawning(new_id(), key, inputs, spec, message, context, quota))
     run.awaiting.append(key)
     raise branch.suspend(Suspended(CHILD))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import Conflict, Forbidden, InvalidInput, NotFound, QuotaExceeded
 from mission_system.core.identity import Caller
 from mission_system.core.tools.decorator import tool
@@ -131,6 +132,102 @@ async def test_what_was_refused_stays_refused_when_more_is_allowed_later(
     await node.tower.adjust_quota(ANN_AS_ADMIN, process.pid, max_tool_calls=5)
     process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
     assert (process.reply, process.reason) == ("yes no no", None)
+
+
+@tool(risk="write")
+async def write() -> None:
+    """Ask first."""
+
+
+@tool
+async def denied() -> None:
+    """Be refused by policy."""
+
+
+async def stage(mission: Mission) -> None:
+    async with mission.stage("s"):
+        pass
+
+
+async def rounds(mission: Mission) -> None:
+    async for _ in mission.rounds():
+        return
+
+
+async def child(mission: Mission) -> str:
+    return "child"
+
+
+@pytest.mark.parametrize(
+    ("use", "reason"),
+    [
+        (stage, "max_agent_hops_exceeded"),
+        (rounds, "max_iterations_exceeded"),
+        (lambda mission: mission.clarify("more?"), "max_steps_exceeded"),
+        (lambda mission: mission.sleep(2), "max_steps_exceeded"),
+        (lambda mission: mission.spawn("child", "hi"), "max_steps_exceeded"),
+        (lambda mission: mission.spawn("nobody", "hi"), "max_steps_exceeded"),
+        (lambda mission: mission.tools.write(), "max_steps_exceeded"),
+        (lambda mission: mission.tools.denied(), "max_steps_exceeded"),
+    ],
+)
+async def test_whatever_was_refused_stays_refused_and_takes_nothing(
+    start_node, send, ann, use: Any, reason: str
+) -> None:
+    held, gate = asyncio.Event(), asyncio.Event()
+
+    async def tries(mission: Mission) -> str:
+        await mission.now()
+        try:
+            await use(mission)
+            done = "allowed"
+        except QuotaExceeded as error:
+            done = error.reason
+        held.set()
+        await gate.wait()
+        await mission.clarify("go on?")
+        async with mission.stage("after"):
+            async for number in mission.rounds():
+                return f"{done}, {number}"
+        return "never"
+
+    quota = Quota(max_steps=1, max_agent_hops=0, max_iterations=0)
+    spec = OrchestratorSpec("tries", tries, quota=quota, tool_policy={"denied": "deny"})
+    node = await start_node(spec, child, tools=[write, denied])
+    process = await send(node, wait=None, capability="tries")
+    await asyncio.wait_for(held.wait(), 10)
+    more = {"max_steps": 9, "max_agent_hops": 1, "max_iterations": 1}
+    await node.tower.adjust_quota(ANN_AS_ADMIN, process.pid, **more)
+    gate.set()
+    process = await node.tower.wait(ann, process.pid, 10)
+    assert process.pending is not None, process.error
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert (process.reply, process.error) == (f"{reason}, 1", None)
+    usage = process.usage
+    assert (usage.steps, usage.agent_hops, usage.iterations) == (2, 1, 1)
+    steps = await node.tower.steps(ann, process.pid)
+    (refused,) = [step for step in steps if step.status == "failed"]
+    assert "is reached" in str(refused.error)
+    fork = await node.tower.fork_process(ann, process.pid, steps=len(steps))
+    assert (await node.tower.wait(ann, fork.pid, 10)).reply == process.reply
+
+
+async def test_depth_that_was_refused_stays_refused_with_another_setting(
+    start_node, send, ann
+) -> None:
+    async def tries(mission: Mission) -> str:
+        try:
+            await mission.spawn("child", "hi")
+        except QuotaExceeded as error:
+            return f"{error.reason}, {await mission.clarify('go on?')}"
+        return "allowed"
+
+    node = await start_node(tries, child, max_depth=0)
+    process = await send(node)
+    await node.stop()
+    node = await start_node(tries, child)
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert process.reply == "max_depth_exceeded, yes"
 
 
 async def test_owner_may_lower_and_only_an_administrator_may_raise(start_node, send, ann) -> None:
