@@ -90,15 +90,19 @@ class WorkingMemory:
         )
         return row["value"] if row is not None else None
 
-    async def has_room(self, session: int, capability: str, keys: Sequence[str]) -> bool:
-        """Whether the session stays within `MAX_KEYS` when these are set."""
-        marks = ", ".join("?" * len(keys))
-        row = await self._persistence.fetch_one(
-            "SELECT COUNT(*) FROM working_state WHERE session_id = ?"  # noqa: S608
-            f" AND NOT (capability = ? AND name IN ({marks}))",
-            (session, capability, *keys),
-        )
-        return (row[0] if row else 0) + len(keys) <= MAX_KEYS
+
+async def has_room(tx: Transaction, session: int, capability: str, keys: Sequence[str]) -> bool:
+    """Inside a unit that holds the session: whether it stays within `MAX_KEYS` when these are
+    set."""
+    if not keys:
+        return True
+    marks = ", ".join("?" * len(keys))
+    row = await tx.fetch_one(
+        "SELECT COUNT(*) FROM working_state WHERE session_id = ?"  # noqa: S608
+        f" AND NOT (capability = ? AND name IN ({marks}))",
+        (session, capability, *keys),
+    )
+    return (row[0] if row else 0) + len(keys) <= MAX_KEYS
 
 
 async def store_values(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -10,11 +11,12 @@ from pydantic import TypeAdapter
 from ..clock import Micros
 from ..errors import QuotaExceeded
 from ..events.event import NewEvent
-from ..memory.working import MAX_KEYS, WorkingMemory, store_values
+from ..memory.working import MAX_KEYS, WorkingMemory, has_room, store_values
 from ..storage.persistence import Transaction
+from .codec import exceeded_error
 from .effects import Done, Run
-from .journal import Record
-from .rewind import NO_ROOM, STATE, WRITTEN
+from .journal import Record, store_record
+from .rewind import STATE, WRITTEN
 from .state_values import StateValues, decoded
 
 _TEXTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
@@ -95,13 +97,28 @@ class State:
         run, kept = self._run, [key for key, text in texts.items() if text is not None]
         session, capability = run.owner.stream, run.process.capability
 
+        full = QuotaExceeded(
+            "max_state_keys_exceeded",
+            f"a session's working memory holds at most {MAX_KEYS} keys; delete some first",
+        )
+
         async def call(_key: str, _attempt: int) -> Done:
-            fits = not kept or await self._memory.has_room(session, capability, kept)
-            return Done(texts if fits else None)
+            return Done(texts)
 
         def store(record: Record) -> Callable[..., Awaitable[list[NewEvent]]]:
+            finished = record.status == "completed"
+            refused = replace(record, status="failed", output=None, error=exceeded_error(full))
+
+            def refuse() -> None:
+                record.status, record.output, record.error = "failed", None, refused.error
+
             async def write(tx: Transaction, at: Micros) -> list[NewEvent]:
-                if record.output in (None, NO_ROOM):
+                if not finished:
+                    return []
+                # Here, and not in the call: no two branches or processes pass the limit together.
+                if not await has_room(tx, session, capability, kept):
+                    await store_record(tx, run.owner.pid, refused)
+                    tx.after_commit(refuse)
                     return []
                 await store_values(tx, session, capability, texts, at)
                 payload = {"step": record.key, "capability": capability, "keys": list(texts)}
@@ -110,7 +127,4 @@ class State:
             return write
 
         if await run.perform(STATE, name, texts, WRITTEN, call, tell=store) is None:
-            raise QuotaExceeded(
-                "max_state_keys_exceeded",
-                f"a session's working memory holds at most {MAX_KEYS} keys; delete some first",
-            )
+            raise full  # as earlier versions have recorded it

@@ -12,10 +12,8 @@ from .process import ProcessControlBlock
 
 STATE = "state"
 WRITTEN: TypeAdapter[dict[str, str | None] | None] = TypeAdapter(dict[str, str | None] | None)
-"""Output of a step that writes: JSON by key, None for one that it has removed."""
-
-NO_ROOM = "null"
-"""It where nothing was written."""
+"""Output of a step that writes: JSON by key, None for one that it has removed. It was None where
+earlier versions have written nothing for want of room."""
 
 
 async def state_after(

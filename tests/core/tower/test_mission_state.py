@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from mission_system.core.capabilities import OrchestratorSpec
-from mission_system.core.errors import InvalidInput, NotFound
+from mission_system.core.errors import InvalidInput, NotFound, QuotaExceeded
 from mission_system.core.identity import Caller
 from mission_system.core.memory import working
 from mission_system.core.storage.persistence import Transaction
@@ -250,6 +250,36 @@ async def test_number_of_keys_is_bounded_for_the_session(
         process = await send(node, message, session_id=session, capability=capability)
         assert (process.outcome, process.reason) == (Outcome.FAILED, "max_state_keys_exceeded")
     assert len(await node.working_memory.entries(ann, session)) == 3
+
+
+async def test_number_of_keys_is_bounded_for_branches_too(
+    start_node, send, ann, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "MAX_KEYS", 3)
+    runs: list[list[str]] = []
+
+    async def work(mission: Mission) -> str:
+        async def keep(key: str) -> str:
+            try:
+                await mission.state.set(key, 1)
+            except QuotaExceeded as error:
+                return error.reason
+            return "kept"
+
+        kept = await mission.gather(*map(keep, "abcde"))
+        runs.append(kept)
+        return f"{await mission.clarify('more?')} {list(await mission.state.all())}"
+
+    node = await start_node(work)
+    process = await send(node)
+    assert len(await node.working_memory.entries(ann, process.session_id)) == 3
+    steps = await node.tower.steps(ann, process.pid)
+    assert [step.status for step in steps].count("failed") == 2
+    fork = await node.tower.fork_process(ann, process.pid, steps=5)
+    assert len(await node.working_memory.entries(ann, fork.session_id)) == 3
+    await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert sorted(runs[0]) == ["kept"] * 3 + ["max_state_keys_exceeded"] * 2
+    assert runs == [runs[0]] * len(runs)
 
 
 async def test_value_that_a_newer_model_does_not_know_says_so(start_node, send, ann) -> None:
