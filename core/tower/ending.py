@@ -6,6 +6,7 @@ from typing import Any
 
 from ..capabilities import Reply
 from ..chat.service import ChatService
+from ..chat.text import storable
 from ..clock import Micros, to_datetime
 from ..events.event import NewEvent
 from ..storage.persistence import Transaction
@@ -55,7 +56,8 @@ class Ending:
         return self
 
     def failed(self, reason: str, error: str) -> Ending:
-        self._outcome, self._reason, self._error = Outcome.FAILED, reason, error
+        # Both may be an orchestrator's own words.
+        self._outcome, self._reason, self._error = Outcome.FAILED, storable(reason), storable(error)
         return self
 
     def blocked(self, reason: str, explanation: str) -> Ending:

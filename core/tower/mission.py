@@ -294,6 +294,10 @@ class Mission:
         """Wait until `seconds` after the first time this was reached, whatever restarts between.
 
         More than a second suspends the process: it holds no slot, and the time is not charged.
+
+        Raises:
+            InvalidInput: `seconds` is below 0, or more than a hundred years.
+            QuotaExceeded: `max_steps` is reached.
         """
         await sleep(self._run, seconds)
 

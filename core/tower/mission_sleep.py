@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 
 from ..clock import SECOND, now
 from ..errors import InvalidInput
@@ -15,13 +14,16 @@ from .process import SLEEPING
 from .suspension import Suspended
 
 SHORT_SECONDS = 1.0  # up to here a run waits in its place
+LONGEST_SECONDS = 100 * 365 * 86_400  # what is far beyond is no time that can be stored
 SLEEP = "sleep"
 
 
 async def sleep(run: Run, seconds: float) -> None:
     """See `Mission.sleep`."""
-    if not 0 <= seconds < math.inf:
-        raise InvalidInput("seconds", f"is {seconds:g}; give a finite number, 0 or more")
+    if not 0 <= seconds <= LONGEST_SECONDS:
+        raise InvalidInput(
+            "seconds", f"is {seconds:g}; give a number from 0 to {LONGEST_SECONDS} (100 years)"
+        )
     if seconds <= SHORT_SECONDS:
         await _in_place(run, seconds)
         return

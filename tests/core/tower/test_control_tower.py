@@ -7,9 +7,9 @@ import sqlite3
 
 import pytest
 
-from mission_system.core.capabilities import OrchestratorSpec
+from mission_system.core.capabilities import CapabilityRegistry, OrchestratorSpec
 from mission_system.core.chat.paging import Window
-from mission_system.core.errors import Unavailable
+from mission_system.core.errors import MissionError, Unavailable
 from mission_system.core.tower import execution
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, Outcome, ProcessState
@@ -190,6 +190,29 @@ async def test_question_that_was_stored_though_the_storage_said_no_is_told(
 
     monkeypatch.setattr(node.database, "write", brittle)
     assert (await send(node)).pending.question == "?"
+
+
+@pytest.mark.parametrize("text", ["half \ud800", "nul \0"])
+async def test_error_that_no_database_can_hold_ends_its_process_all_the_same(
+    start_node, send, text: str
+) -> None:
+    async def fails(mission: Mission) -> str:
+        raise MissionError(f"{text} a pair")
+
+    process = await send(await start_node(fails))
+    assert process.outcome is Outcome.FAILED
+    assert process.reason == MissionError.code.lower()
+    assert process.error == f"{text[:-1]}\ufffd a pair"
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_capability_that_could_never_run_is_not_served(number: int) -> None:
+    async def idle(mission: Mission) -> str:
+        return "never"
+
+    spec = OrchestratorSpec("idle", idle, max_concurrent=number)
+    with pytest.raises(ValueError, match=f"max_concurrent={number} lets none"):
+        CapabilityRegistry((spec,))
 
 
 async def test_unit_that_no_retry_can_help_ends_its_process(start_node, send, monkeypatch) -> None:
