@@ -22,7 +22,9 @@ from .scalars import JSON
 class WorkingState:
     capability: str = strawberry.field(description="Capability that keeps it.")
     key: str = strawberry.field(description="Name that the capability gave it.")
-    value: JSON = strawberry.field(description="What is kept.")
+    value: JSON | None = strawberry.field(
+        description="What is kept. Null is a value like any other."
+    )
     updated_at: datetime = strawberry.field(description="When it was last set.")
 
     @classmethod

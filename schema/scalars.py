@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NewType
 
 import strawberry
 from graphql import GraphQLError, GraphQLNamedType, GraphQLScalarType, ValueNode
 from strawberry.scalars import JSON
+from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
 from strawberry.types.scalar import ScalarDefinition
+
+from ..core.tower.codec import is_finite
 
 __all__ = ["JSON", "SCALARS", "Long", "locate_errors"]
 
@@ -26,7 +30,15 @@ def _parse(value: object) -> Long:
     return Long(int(text))
 
 
+def _finite(value: Any) -> Any:
+    """JSON as it came. A literal such as `1e400` is a number to GraphQL and none to JSON."""
+    if not is_finite(value):
+        raise GraphQLError("JSON cannot represent a number that is not finite, such as 1e400.")
+    return value
+
+
 SCALARS: dict[object, ScalarDefinition] = {
+    JSON: replace(DEFAULT_SCALAR_REGISTRY[JSON], parse_value=_finite),
     Long: strawberry.scalar(
         name="Long",
         description="A signed 64-bit integer, sent as a JSON number; accepted as a string as well.",

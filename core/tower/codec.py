@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import re
 import typing
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -130,6 +131,21 @@ def plain(what: str, value: Any) -> Any:
     if len(raw) > MAX_PLAIN:
         raise NotEncodable(f"{what} has {len(raw)} bytes of JSON, at most {MAX_PLAIN} are stored")
     return orjson.loads(raw)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether no number in it is infinite or none at all: JSON has no form for such, and encoders
+    put null in their place without a word."""
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        if isinstance(value, Mapping):
+            pending += value.values()
+        elif isinstance(value, list | tuple | set | frozenset):
+            pending += value
+    return True
 
 
 def digest(inputs: Any) -> str:

@@ -19,7 +19,7 @@ from pydantic import (
 from ..chat.text import checked
 from ..errors import InvalidInput
 from ..memory.working import MAX_KEY, MAX_VALUE
-from .codec import NotEncodable, adapter_of, encode, plain
+from .codec import NotEncodable, adapter_of, encode, is_finite, plain
 from .effects import ANY
 
 _MODES: dict[str, Callable[[Any], Any]] = {
@@ -53,9 +53,10 @@ class StateValues:
         """JSON of a value. Raises InvalidInput: `state.<key>`, or a place in it, is not valid."""
         adapter = self.adapter(key)
         try:
-            if self._model is None:
-                value = plain("it", value)
-            text = encode(key, adapter, adapter.validate_python(value))
+            kept = adapter.validate_python(value)
+            text = encode(key, adapter, plain("it", kept) if self._model is None else kept)
+            if not is_finite(adapter.dump_python(kept, warnings=False)):
+                raise NotEncodable("it holds a number that is not finite: JSON has none such")
             adapter.validate_json(text)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]

@@ -117,6 +117,29 @@ async def test_memory_is_read_of_one_capability_or_of_all(client: Client, sessio
     assert await memory(client, session, of="none") == []
 
 
+async def test_null_is_kept_and_read_like_any_other_value(client: Client, session: str) -> None:
+    entry = (await set_(client, session, key="k", value=None, capability="assistant"))["entry"]
+    assert entry["value"] is None
+    assert await memory(client, session) == [{"capability": "assistant", "key": "k", "value": None}]
+    listed = await client.data("{ sessions(first: 2) { nodes { workingState { key value } } } }")
+    assert listed["sessions"]["nodes"] == [{"workingState": [{"key": "k", "value": None}]}]
+
+
+@pytest.mark.parametrize("value", ["1e400", "[-1e400]", "{of: [1e999]}"])
+async def test_a_number_that_json_has_none_of_is_refused_where_it_is(
+    client: Client, session: str, value: str
+) -> None:
+    """Kept as null it would be another value than the one that was sent."""
+    query = f'''mutation {{ setMemory(input: {{
+      sessionId: "{session}", key: "k", capability: "assistant", value: {value}
+    }}) {{ __typename }} }}'''
+    error = await client.error(query)
+    assert "JSON cannot represent a number that is not finite" in error["message"]
+    assert error["extensions"]["code"] == "INVALID_REQUEST"
+    assert error["locations"][0]["line"] == 2
+    assert await memory(client, session) == []
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [

@@ -38,6 +38,7 @@ class Notes(BaseModel):
     since: datetime
     count: int = Field(default=0, ge=0, le=10)
     large: int = 1
+    ratio: float | None = None
 
 
 async def counts(mission: Mission) -> str:
@@ -186,6 +187,7 @@ async def test_values_come_back_as_the_declared_types(start_node, send) -> None:
         ("count", 11, "state.count"),
         ("topic", {"weight": 1}, "state.topic.name"),
         ("moods", ["glad"], "state.moods.0"),
+        ("ratio", float("inf"), "state.ratio"),
     ],
 )
 async def test_what_does_not_fit_the_declared_model_is_refused_by_name(
@@ -211,7 +213,9 @@ async def test_what_does_not_fit_the_declared_model_is_refused_by_name(
         ("k" * 101, 1, "key"),
         ("nul\x00", 1, "key"),
         ("k", object(), "state.k"),
-        ("k", float("nan"), None),
+        ("k", None, None),
+        ("k", float("nan"), "state.k"),
+        ("k", {"of": [1.5, float("inf")]}, "state.k"),
         ("k", "x" * 65_535, "state.k"),
         ("k", "x" * 65_534, None),
         ("k", "\ud800", "state.k"),
