@@ -22,7 +22,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from .errors import TOO_LARGE
 from .execution.plan import Operation, operations
-from .limits import Limits, excess, measure, overlong_number, report
+from .limits import Limits, excess, measure, overlong_number, repeated_fragment, report
 from .variables import VariableLimits, oversize
 
 CACHED = 128
@@ -87,6 +87,8 @@ class Documents:
                     " Send those that belong to another task in a document of their own."
                 )
             ]
+        if repeated := repeated_fragment(document):
+            return False, [repeated]
         try:
             size = measure(self._schema(), document)
             errors = excess(self._schema(), size, self.limits)

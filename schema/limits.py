@@ -25,6 +25,7 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    NameNode,
     NullValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -201,6 +202,22 @@ def overlong_number(document: DocumentNode) -> GraphQLError | None:
                 source=document.loc.source if document.loc else None,
                 positions=[token.start],
             )
+    return None
+
+
+def repeated_fragment(document: DocumentNode) -> GraphQLError | None:
+    """What to say of the first fragment with the name of another, as validation would: validation
+    looks into each of them, and only one of a name is measured."""
+    known: dict[str, NameNode] = {}
+    for definition in document.definitions:
+        if isinstance(definition, FragmentDefinitionNode):
+            name = definition.name
+            if name.value in known:
+                return GraphQLError(
+                    f"There can be only one fragment named '{name.value}'.",
+                    [known[name.value], name],
+                )
+            known[name.value] = name
     return None
 
 

@@ -42,6 +42,16 @@ async def test_an_error_of_a_cached_document_is_told_each_time_the_same(client: 
     assert first["extensions"] == {"code": "INVALID_REQUEST"}
 
 
+async def test_of_two_fragments_of_one_name_nothing_else_is_looked_at(client: Client) -> None:
+    """Only one of them is measured; validation would look into both, and find the unknown field."""
+    error = await client.error(
+        "{ ...A } fragment A on Query { nothing } fragment A on Query { __typename }"
+    )
+    assert error["message"] == "There can be only one fragment named 'A'."
+    assert error["extensions"] == {"code": "INVALID_REQUEST"}
+    assert [place["column"] for place in error["locations"]] == [19, 51]
+
+
 async def test_a_syntax_error_says_where(client: Client) -> None:
     error = await client.error("{ viewer { userId }")
     assert error["message"].startswith("Syntax Error")

@@ -61,6 +61,9 @@ DOCUMENTS = {
     "fragments that nobody spreads": f"{VIEWER} fragment F on Query {{ "
     + repeated("viewer { userId role }", 350)
     + " }",
+    "fragments of one name": "{ ...A } fragment A on Query { "
+    + "health { status } " * 480
+    + "} fragment A on Query { __typename }",
     "circular fragments that nobody spreads": VIEWER + clique(25, "Session", "id"),
     "nested selections": "{ sessions { nodes { "
     + "processes { nodes { session { " * 50
