@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
+from strawberry.directive import StrawberryDirective
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
+from strawberry.schema_directive import StrawberrySchemaDirective
+from strawberry.types.base import StrawberryType
+from strawberry.types.scalar import ScalarDefinition
 
 from ..core.settings import Settings
 from ..plugins.host import PluginHost
 from .errors import error_members
 from .execution.schema import MissionSchema
-from .extension import AddedFields, extend
+from .extension import AddedFields, NameTaken, extend
 from .limits import Limits
 from .roots import Mutation, Query, Subscription
 from .scalars import SCALARS
@@ -21,11 +26,27 @@ __all__ = ["MissionSchema", "build_schema", "sdl"]
 
 
 class Names(NameConverter):
-    """Remembers what names are in GraphQL: arguments are asked for theirs at every request."""
+    """Remembers what names are in GraphQL: arguments are asked for theirs at every request.
+
+    Finds the types that have one name where Strawberry's own errors name none, or nothing at all:
+    scalars, and types of different kinds. Types of one kind it tells apart by itself.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.apply_naming_config = cache(super().apply_naming_config)  # type: ignore[method-assign]
+        self._named: dict[str, object] = {}
+
+    def from_type(self, type_: StrawberryType | StrawberryDirective[Any]) -> str:
+        name = super().from_type(type_)
+        if isinstance(type_, StrawberryDirective | StrawberrySchemaDirective):
+            return name  # these have names of their own
+        known = self._named.setdefault(name, type_)
+        if type(known) is not type(type_) or (
+            isinstance(type_, ScalarDefinition) and known != type_
+        ):
+            raise NameTaken(name)
+        return name
 
 
 def build_schema(

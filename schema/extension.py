@@ -42,6 +42,14 @@ DESCRIBED = (
 )
 
 
+class NameTaken(Exception):
+    """Two types of a schema have one name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"two types are called {name}")
+        self.name = name
+
+
 def extend(make: Callable[[AddedFields], S], plugins: PluginHost) -> S:
     """The schema with all that fits of what the plugins add; the others are marked as failed."""
     schema = make({})
@@ -57,7 +65,9 @@ def extend(make: Callable[[AddedFields], S], plugins: PluginHost) -> S:
                 name: added.get(name, ()) + tuple(wanted.get(name, {}).values())
                 for name in {**added, **wanted}
             }
-            schema = _made(make, fields, plugin, owners)
+            made = _made(make, fields, plugin, owners)
+            _check_added(made, wanted)
+            schema = made
         except PluginFault as fault:
             plugins.fail(plugin, fault)
             continue
@@ -123,14 +133,37 @@ def _made(
     try:
         return make(fields)
     except Exception as error:  # whatever annotations of a plugin lead Strawberry to
-        taken = re.match(r"Type (\w+) is defined", str(error))
-        if isinstance(error, DuplicatedTypeName) and taken:
-            raise _clash("type", taken[1], plugin, owners) from error
+        if taken := _taken(error):
+            raise _clash("type", taken, plugin, owners) from error
         text = " ".join(str(error).split())[:LONGEST_TEXT].rstrip(".")
         raise PluginFault(
             f"{HOOK} does not fit the schema: {type(error).__name__}: {text}.",
             f"Correct the types that the plugin adds. {KEPT}",
         ) from error
+
+
+def _taken(error: BaseException | None) -> str | None:
+    """The name that two types have, where that is what went wrong."""
+    while error is not None:
+        if isinstance(error, NameTaken):
+            return error.name
+        if isinstance(error, DuplicatedTypeName):
+            found = re.match(r"Type (\w+) is defined", str(error))
+            return found[1] if found else None
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _check_added(schema: Schema, wanted: Mapping[str, Mapping[str, object]]) -> None:
+    """A type may be known by its name and made in a way that takes no fields."""
+    for kind, fields in wanted.items():
+        type_ = schema._schema.type_map[kind]
+        for name in fields:
+            if not isinstance(type_, GraphQLObjectType) or name not in type_.fields:
+                raise PluginFault(
+                    f"{HOOK} extends '{kind}', which takes no field '{name}'.",
+                    f"Add it to another type. {KEPT}",
+                )
 
 
 def _clash(what: str, name: str, plugin: Plugin, owners: Mapping[str, Plugin]) -> PluginFault:

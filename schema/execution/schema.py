@@ -84,7 +84,9 @@ class MissionSchema(strawberry.Schema):
         self._timeout = timeout
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
-        return [*type_definition.fields, *self._added.get(type_definition.name, ())]
+        # By its name in the schema: that of `Connection[Session]` is `SessionConnection`.
+        name = self.config.name_converter.from_type(type_definition)
+        return [*type_definition.fields, *self._added.get(name, ())]
 
     async def execute(
         self,

@@ -4,10 +4,11 @@ alone."""
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncGenerator, Mapping
 from enum import Enum
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, NewType
 
 import pytest
 import strawberry
@@ -20,6 +21,7 @@ from mission_system.plugins.host import PluginHost
 from mission_system.plugins.loader import load_plugins
 from mission_system.plugins.report import PluginReport, PluginStatus
 from mission_system.schema.build import MissionSchema, build_schema
+from mission_system.schema.extension import extend
 from mission_system.schema.limits import Limits
 
 from .conftest import Client
@@ -247,6 +249,16 @@ async def test_a_list_counts_as_such_whatever_its_type_is_called(client: Client)
     assert size.cost == 1 + 1 + 10 * (1 + 10)
 
 
+async def test_pages_and_their_edges_are_extended_by_their_names(client: Client) -> None:
+    await client.send("hello")
+    added = {kind: clashing("extra", int, number) for kind in ("SessionConnection", "SessionEdge")}
+    client.schema, host = loaded(extending(added, "extra"))
+    assert report(host, "extra").status is PluginStatus.LOADED
+    assert await client.data("{ sessions(first: 1) { extra edges { extra } } }") == {
+        "sessions": {"extra": 1, "edges": [{"extra": 1}]}
+    }
+
+
 async def test_clients_see_them_with_descriptions(client: Client) -> None:
     data = await client.data(
         """{
@@ -309,6 +321,37 @@ def strange() -> object:
     return object()
 
 
+def scalar(name: str) -> Any:
+    with warnings.catch_warnings():  # of the way that is left to a plugin
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return strawberry.scalar(
+            NewType(name, str),  # type: ignore[valid-newtype]
+            name=name,
+            serialize=str,
+            parse_value=str,
+        )
+
+
+def returning(name: str, annotation: Any) -> type:
+    """A field of a type that is of no interest otherwise."""
+
+    def resolve() -> Any:
+        return None
+
+    resolve.__annotations__["return"] = annotation
+    return clashing(name, annotation, resolve)
+
+
+@strawberry.type(name="DateTime")
+class Date:
+    day: int
+
+
+@strawberry.type
+class Page:
+    number: int
+
+
 @strawberry.type
 class Unresolved:
     citations: list[str]
@@ -331,6 +374,19 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("Session", Unresolved, "offers 'Session.citations' without a resolver"),
     ("Subscription", NoStream, "offers 'Subscription.numbers', which is no subscription"),
     ("Query", Subscriptions, "offers 'Query.cited', which is a subscription"),
+    ("Query", returning("price", scalar("Long")), "type 'Long' of"),
+    ("Query", returning("price", scalar("Citation")), "type 'Citation' of"),
+    ("Query", returning("date", Date), "type 'DateTime' of"),
+    (
+        "Query",
+        returning("either", Annotated[Page | OtherCitation, strawberry.union("Kind")]),
+        "type 'Citation' of",
+    ),
+    (
+        "Query",
+        returning("either", Annotated[Page | Date, strawberry.union("Citation")]),
+        "type 'Citation' of",
+    ),
     ("Query", clashing("strange", object, strange), "does not fit the schema: "),
 ]
 
@@ -359,6 +415,25 @@ def test_a_clash_names_both_plugins() -> None:
         "GraphQL field 'Session.citations' of plugin 'other' (given by the program) is already"
         " defined by plugin 'citations' (given by the program), which loaded first."
     )
+
+
+def test_a_clash_of_scalars_names_both_plugins() -> None:
+    bank, shop = [
+        extending({"Query": returning(field, scalar("Money"))}, field) for field in ("bank", "shop")
+    ]
+    _, host = loaded(bank, shop)
+    assert report(host, "bank").status is PluginStatus.LOADED
+    assert report(host, "shop").reason == (
+        "GraphQL type 'Money' of plugin 'shop' (given by the program) is already defined by plugin"
+        " 'bank' (given by the program), which loaded first."
+    )
+
+
+def test_a_contribution_that_the_schema_has_not_taken_fails() -> None:
+    host = load_plugins(Settings(), [extending(ALL)], entry_points=False)
+    schema = build_schema()
+    assert extend(lambda _: schema, host) is schema
+    assert "'Query', which takes no field 'citation'" in (report(host, "citations").reason or "")
 
 
 def test_a_broken_contribution_leaves_room_for_the_next() -> None:
