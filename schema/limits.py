@@ -68,13 +68,14 @@ WEIGHTS = {
     "Message.content": 10,
     "Message.data": 10,
     "Message.originalContent": 10,
+    "Mutation.exportSession": 10_000,
     "Process.reply": 10,
     "Process.text": 10,
     "Prompt.text": 10,
     "Tool.parameters": 10,
     "WorkingState.value": 50,
 }
-"""For how many fields one counts that may hold thousands of characters."""
+"""For how many fields one counts that may hold thousands of characters; of files, a few fit."""
 
 INTROSPECTIONS = 2
 """How many times what tools ask for to learn the whole schema one operation may ask for."""

@@ -276,6 +276,17 @@ def test_what_is_known_to_be_long_is_there(schema: MissionSchema) -> None:
         assert field in schema._schema.type_map[type_].fields, name  # type: ignore[attr-defined]
 
 
+def test_a_few_files_fit_in_one_operation(schema: MissionSchema) -> None:
+    """Each may have megabytes, and all of them are in memory together."""
+    one = 'a@: exportSession(input: {sessionId: ""}) { ... on ExportSessionPayload { content } }'
+
+    def cost(files: int) -> int:
+        fields = " ".join(one.replace("@", str(number)) for number in range(files))
+        return size_of(schema, f"mutation {{ {fields} }}").cost
+
+    assert cost(4) < Limits().cost < cost(5)
+
+
 async def test_what_no_operation_spreads_is_measured_too(
     client: Client, schema: MissionSchema
 ) -> None:
