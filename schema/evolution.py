@@ -23,9 +23,10 @@ from graphql import (
 )
 
 _THINGS = (
+    re.compile(r"(@\w+(?:\(\w+:\))?)"),  # @cached, @cached(seconds:)
     re.compile(r"(\w+\.\w+(?:\(\w+:\))?)"),  # Session.title, Session.messages(first:)
     re.compile(r"union type (\w+)"),
-    re.compile(r"^(?:Standard scalar |Directive )?(@?\w+)"),
+    re.compile(r"^(?:Standard scalar )?(\w+)"),
 )
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HEADING = re.compile(r"^## +\[?(\w[\w.]*)", re.MULTILINE)

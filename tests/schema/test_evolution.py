@@ -40,6 +40,7 @@ def test_every_deprecation_says_since_when(schema: MissionSchema) -> None:
 
 
 OLD = """
+directive @cached(seconds: Int, by: Int) repeatable on FIELD | QUERY
 type Query { a(first: Int): Int b: String c: Thing d: Either e(f: In): Kind }
 type Thing { title: String gone: Int }
 type Other { x: Int }
@@ -61,6 +62,11 @@ input In { x: Int }
         ("TWO", "", "Kind.TWO"),
         ("x: Int }\nunion", "x: String }\nunion", "Other.x"),
         ("input In { x: Int }", "input In { x: Int y: Int! }", "In.y"),
+        ("directive @cached(seconds: Int, by: Int) repeatable on FIELD | QUERY", "", "@cached"),
+        (" repeatable", "", "@cached"),
+        ("FIELD | QUERY", "FIELD", "@cached"),
+        (", by: Int", "", "@cached(by:)"),
+        (", by: Int", ", by: Int, at: Int!", "@cached(at:)"),
         ("union Either = Thing | Other", "interface Either { x: Int }", "Either"),
     ],
 )
