@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Iterable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, NoReturn, TypeVar, cast
 
 import strawberry
@@ -33,6 +33,7 @@ from .results import MutationResult, Results, SharedResult, Sharing
 T = TypeVar("T")
 
 MAX_COERCION_ERRORS = 50
+PERHAPS_DONE = " The mutation may have been executed, wholly or in part."
 ALL_TYPES = frozenset(OperationType)
 _REFUSALS = {
     OperationType.QUERY: "queries are not allowed",
@@ -172,8 +173,9 @@ class MissionSchema(strawberry.Schema):
     ) -> AsyncGenerator[ExecutionResult, None]:
         """The results of a subscription, one for each event."""
         try:
-            opened = create_source_event_stream(executor)
-            source = await self._in_time(opened) if is_awaitable(opened) else opened
+            with cancellation_failing():
+                opened = create_source_event_stream(executor)
+                source = await self._in_time(opened) if is_awaitable(opened) else opened
         except Exception as error:
             yield _failed(error, told)
             return
@@ -182,8 +184,9 @@ class MissionSchema(strawberry.Schema):
             return
         try:
             async with aclosing(cast("AsyncGenerator[Any, None]", source)) as events:
-                async for event in events:
-                    yield await self._event_result(executor, event, told)
+                with cancellation_failing():
+                    async for event in events:
+                        yield await self._event_result(executor, event, told)
         except Exception as error:
             yield ExecutionResult(None, [presented(_wrapped(error))], told)
 
@@ -257,16 +260,18 @@ class MissionSchema(strawberry.Schema):
         return executor, told
 
     async def _executed(self, executor: PlanExecutor, told: Told) -> ExecutionResult:
+        mutation = executor.planned.type is OperationType.MUTATION
         try:
-            result = executor.execute_operation()
-            shown = _shown(await self._in_time(result) if is_awaitable(result) else result, told)
-        except Exception as error:
-            return _failed(error, told)
-        if executor.planned.type is OperationType.MUTATION:
-            return MutationResult(shown.data, shown.errors, told)
-        return shown
+            with cancellation_failing():
+                result = executor.execute_operation()
+                if is_awaitable(result):
+                    result = await self._in_time(result, PERHAPS_DONE if mutation else "")
+            shown = _shown(result, told)
+        except Exception as error:  # no refusal: it has begun
+            shown = ExecutionResult(None, [presented(_wrapped(error))], told)
+        return MutationResult(shown.data, shown.errors, told) if mutation else shown
 
-    async def _in_time(self, result: Awaitable[T]) -> T:
+    async def _in_time(self, result: Awaitable[T], note: str = "") -> T:
         deadline = asyncio.timeout(self._timeout)
         try:
             async with deadline:
@@ -275,9 +280,22 @@ class MissionSchema(strawberry.Schema):
             if not deadline.expired():
                 raise
             raise GraphQLError(
-                f"The operation took longer than {self._timeout:g} seconds and was given up.",
+                f"The operation took longer than {self._timeout:g} seconds and was given up.{note}",
                 extensions={"code": TIMEOUT},
             ) from error
+
+
+@contextmanager
+def cancellation_failing() -> Iterator[None]:
+    """Makes a failure of a cancellation that comes out of a resolver, which may raise one or wait
+    for what somebody has cancelled. That of the task itself passes: nobody waits for its result."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("a resolver was cancelled, and its operation was not") from error
 
 
 def _shown(result: CoreResult, told: Told) -> ExecutionResult:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from ...schema.errors import INTERNAL, TIMEOUT, TOO_LARGE
+from ...schema.errors import INTERNAL, TIMEOUT, TOO_LARGE, presented
 from ...schema.execution.results import LARGEST, MutationResult, SharedResult
 from .media import Media
 
@@ -33,10 +33,20 @@ def written(result: ExecutionResult, most: int) -> bytes:
     many are sent is put into JSON for the first of them."""
     encoded = result.encoded if isinstance(result, SharedResult) else None
     if encoded is None:
-        encoded = orjson.dumps(body_of(result))
+        encoded = _encoded(result)
         if isinstance(result, SharedResult) and len(encoded) <= LARGEST:
             result.encoded = bytes(memoryview(encoded))  # orjson's own holds 4 KiB at least
     return encoded if len(encoded) <= most else _instead(result, len(encoded), most)
+
+
+def _encoded(result: ExecutionResult) -> bytes:
+    """A result in JSON, or that it has none: only a defect puts in what JSON cannot hold, such as
+    half of a pair of surrogates."""
+    try:
+        return orjson.dumps(body_of(result))
+    except orjson.JSONEncodeError as error:
+        told = presented(GraphQLError(str(error), original_error=error))
+        return orjson.dumps({"data": None, "errors": [told.formatted]})
 
 
 def _instead(result: ExecutionResult, found: int, most: int) -> bytes:
@@ -82,10 +92,7 @@ def refused(
 
 
 def _not_executed(result: ExecutionResult) -> bool:
-    # Variables that do not fit are found out by the executor, yet nothing has run.
-    return isinstance(result, PreExecutionError) or (
-        result.data is None and all(error.path is None for error in result.errors or ())
-    )
+    return isinstance(result, PreExecutionError)
 
 
 def _json(body: object, media: Media, status: int) -> Response:

@@ -29,7 +29,7 @@ def error(code: str, *path: str) -> GraphQLError:
         (ExecutionResult({"a": None}, [error("NOT_FOUND", "a")]), 200, ["data", "errors"]),
         (ExecutionResult(None, [error("INTERNAL", "a")]), 200, ["data", "errors"]),
         (PreExecutionError(None, [error("INVALID_REQUEST")]), 400, ["errors"]),
-        (ExecutionResult(None, [error("INVALID_REQUEST")]), 400, ["errors"]),
+        (ExecutionResult(None, [error("TIMEOUT")]), 200, ["data", "errors"]),
         (PreExecutionError(None, [error("TIMEOUT")]), 504, ["errors"]),
         (PreExecutionError(None, [error("INTERNAL")]), 500, ["errors"]),
         (ExecutionResult({}, None, {"took": 1}), 200, ["data", "extensions"]),
