@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..core.identity import Caller
+
 
 class PluginStatus(StrEnum):
     """`failed` may also be set after loading, by `runtime_started`."""
@@ -54,6 +56,13 @@ class PluginReport:
     def title(self) -> str:
         """For a sentence: `'weather' (acme-weather 1.2.0)`."""
         return f"'{self.name}' ({self.source})"
+
+    def told(self, caller: Caller) -> tuple[str | None, str | None]:
+        """Its reason and fix: they quote whatever its code has raised, which may hold a password,
+        so they are for administrators."""
+        if self.reason is None or caller.is_admin:
+            return self.reason, self.fix
+        return "It is not served; the server's log says why.", None
 
     def __str__(self) -> str:
         told = f"Plugin {self.title}: {self.reason or self.status}"

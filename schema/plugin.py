@@ -6,6 +6,7 @@ from typing import Self
 
 import strawberry
 
+from ..core.identity import Caller
 from ..plugins.report import PluginReport, PluginStatus
 from .context import Info
 from .enums import describe
@@ -32,8 +33,13 @@ class Plugin(Node):
     )
     version: str | None = strawberry.field(description="Version of the distribution.")
     status: PluginStatus = strawberry.field(description="Whether it is served.")
-    reason: str | None = strawberry.field(description="Why it is not served.")
-    fix: str | None = strawberry.field(description="What to do about it.")
+    reason: str | None = strawberry.field(
+        description="Why it is not served; to all but administrators only that the server's log"
+        " says it."
+    )
+    fix: str | None = strawberry.field(
+        description="What to do about it; null to all but administrators."
+    )
     tools: list[str] = strawberry.field(description="Names of the tools that it brings.")
     configs: list[str] = strawberry.field(description="Names of the configs that it brings.")
     prompts: list[str] = strawberry.field(description="Names of the prompts that it brings.")
@@ -70,7 +76,7 @@ class Plugin(Node):
     @classmethod
     def all(cls, info: Info) -> list[Self]:
         host = info.context.plugins
-        return [cls.of(report) for report in host.reports] if host else []
+        return [cls.of(report, info.context.caller) for report in host.reports] if host else []
 
     @classmethod
     async def find(cls, info: Info, key: str) -> Self | None:
@@ -83,18 +89,19 @@ class Plugin(Node):
         host = info.context.plugins
         reports = host.reports if host else ()
         found = [report for report in reports if name in getattr(report, what)]
-        return cls.of(found[0]) if found else None
+        return cls.of(found[0], info.context.caller) if found else None
 
     @classmethod
-    def of(cls, report: PluginReport) -> Self:
+    def of(cls, report: PluginReport, caller: Caller) -> Self:
+        reason, fix = report.told(caller)
         return cls(
             id=global_id("Plugin", report.name),
             name=report.name,
             distribution=report.distribution,
             version=report.version,
             status=report.status,
-            reason=report.reason,
-            fix=report.fix,
+            reason=reason,
+            fix=fix,
             tools=list(report.tools),
             configs=list(report.configs),
             prompts=list(report.prompts),

@@ -10,7 +10,9 @@ from mission_system.core.identity import Caller
 from mission_system.core.node import Node
 from mission_system.core.settings import Settings
 from mission_system.core.tower.mission import Mission
+from mission_system.plugins.hookspecs import hookimpl
 from mission_system.plugins.loader import load_plugins
+from mission_system.schema.node import global_id
 
 from .conftest import Client, plugin
 
@@ -72,6 +74,29 @@ async def test_broken_plugins_are_shown_with_reason_and_fix(
     assert plugins[0]["reason"] is None
     assert plugins[1]["fix"]
     assert "twice" in plugins[1]["reason"]
+
+
+async def test_what_a_broken_plugin_says_is_for_administrators(
+    client: Client, settings: Settings
+) -> None:
+    broken = plugin(OrchestratorSpec("twice", reply))
+
+    @hookimpl
+    def register_tools() -> list[object]:
+        raise RuntimeError("cannot connect to postgres://app:hunter2@db")
+
+    broken.__dict__["register_tools"] = register_tools
+    client.plugins = load_plugins(settings, [broken], entry_points=False)
+    document = "query Q($id: ID!) { node(id: $id) { ... on Plugin { reason fix } } }"
+    id = global_id("Plugin", "test_capabilities")
+    told = (await client.data(document, id=id))["node"]
+    assert "hunter2" in told["reason"]
+    assert told["fix"]
+    for caller in (Caller("eve"), Caller("gateway", "service")):
+        client.caller = caller
+        kept = {"reason": "It is not served; the server's log says why.", "fix": None}
+        assert (await client.data(document, id=id))["node"] == kept
+        assert (await client.data("{ plugins { reason fix } }"))["plugins"] == [kept]
 
 
 async def test_health_touches_nothing_and_readiness_looks_at_what_it_needs(client: Client) -> None:
