@@ -14,7 +14,7 @@ from .errors import Errors
 from .fields import mutation
 from .node import key_of
 from .process import Process
-from .usage import AdjustQuotaInput
+from .usage import AdjustQuotaInput, Quota
 
 
 @strawberry.input(description="Another place in the line.")
@@ -38,12 +38,17 @@ SetPriorityResult = Annotated[
 
 @strawberry.type(description="The quota was changed; what runs goes on under it.")
 class AdjustQuotaPayload:
-    process: Process = strawberry.field(description="The process, under its new quota.")
+    pid: str = strawberry.field(description="`Process.pid` of the process.")
+    quota: Quota = strawberry.field(description="What it may use now.")
+    process: Process | None = strawberry.field(
+        description="The process, under its new quota; null where it is another user's, whose work"
+        " an administrator governs and does not see."
+    )
 
 
 AdjustQuotaResult = Annotated[
     AdjustQuotaPayload | Errors,
-    strawberry.union("AdjustQuotaResult", description="The process, or why its quota stays."),
+    strawberry.union("AdjustQuotaResult", description="The quota, or why it stays."),
 ]
 
 
@@ -76,4 +81,9 @@ class SchedulingMutations:
             record = await tower.adjust_quota(context.caller, pid, **input.changes())
         except InvalidInput as error:
             raise InvalidInput(to_camel_case(error.field), error.text) from None
-        return AdjustQuotaPayload(process=Process.of(record))
+        is_own = record.user_id == context.caller.user_id
+        return AdjustQuotaPayload(
+            pid=record.pid,
+            quota=Quota.of(record.quota),
+            process=Process.of(record) if is_own else None,
+        )

@@ -67,7 +67,7 @@ class Quota:
 )
 class AdjustQuotaInput:
     process_id: strawberry.ID = strawberry.field(
-        description="`Process.id`, `Process.pid` or `Process.requestId`."
+        description="`Process.id` or `Process.pid`; of the caller's own also `Process.requestId`."
     )
     max_llm_calls: int | None = strawberry.field(default=None, description="LLM calls.")
     max_tool_calls: int | None = strawberry.field(default=None, description="Tool calls.")

@@ -76,10 +76,16 @@ class Views:
         return await usage_by_model(self._persistence)
 
     async def _governed(self, caller: Caller, pid: str) -> ProcessControlBlock:
-        """The caller's own process, by pid or request id; or, for an administrator, anybody's."""
-        if caller.is_admin and await self._store.find(caller.user_id, pid) is None:
-            return await self.get_anyones(pid)
-        return await self.get(caller, pid)
+        """The caller's own process, by pid or request id; or, for an administrator, anybody's, by
+        its pid alone: several users may have chosen the same request id."""
+        process = await self._store.find(caller.user_id, pid)
+        if process is None and caller.is_admin:
+            process = await self._store.find_anyones(pid)
+            if process is not None and process.pid != pid:
+                process = None
+        if process is None:
+            raise NotFound("process", pid)
+        return process
 
     async def get_many(self, caller: Caller, pids: Sequence[str]) -> dict[str, ProcessControlBlock]:
         """Those of `pids` that are the caller's, by pid."""

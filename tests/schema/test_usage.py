@@ -15,7 +15,9 @@ ADJUST = """
 mutation Adjust($input: AdjustQuotaInput!) {
   adjustQuota(input: $input) {
     __typename
-    ... on AdjustQuotaPayload { process { pid quota { maxToolCalls maxLlmCalls timeoutSeconds } } }
+    ... on AdjustQuotaPayload {
+      pid quota { maxToolCalls } process { quota { maxToolCalls maxLlmCalls timeoutSeconds } }
+    }
     ... on Error { code message }
     ... on InvalidInput { field }
   }
@@ -59,7 +61,27 @@ async def test_user_may_lower_a_quota_and_not_raise_it(client: Client, gate: Gat
     pid = (await ann.send("hello", capability="gate", wait=False))["process"]["pid"]
     assert (await adjust(ann, pid, maxToolCalls=51))["__typename"] == "Forbidden"
     assert (await adjust(ann, pid, maxToolCalls=5))["process"]["quota"]["maxToolCalls"] == 5
-    assert (await adjust(client, pid, maxToolCalls=51))["process"]["pid"] == pid
+    gate.opened.set()
+
+
+async def test_administrator_governs_the_work_of_others_without_seeing_it(
+    client: Client, gate: Gate
+) -> None:
+    pids = {}
+    for name in ("ann", "eve"):
+        sent = await client.called(name).send(
+            "hello", capability="gate", requestId="same", wait=False
+        )
+        pids[name] = sent["process"]["pid"]
+    assert await adjust(client, pids["ann"], maxToolCalls=51) == {
+        "__typename": "AdjustQuotaPayload",
+        "pid": pids["ann"],
+        "quota": {"maxToolCalls": 51},
+        "process": None,
+    }
+    assert (await adjust(client, "same", maxToolCalls=52))["code"] == "NOT_FOUND"
+    eves = await adjust(client.called("eve"), "same", maxToolCalls=49)
+    assert (eves["pid"], eves["process"]["quota"]["maxToolCalls"]) == (pids["eve"], 49)
     gate.opened.set()
 
 

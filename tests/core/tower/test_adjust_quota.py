@@ -257,6 +257,20 @@ async def test_request_id_does_not_pass_for_the_process_of_another(start_node, s
     work.gate.set()
 
 
+async def test_administrator_names_the_process_of_another_by_its_pid_alone(
+    start_node, send, ann
+) -> None:
+    async def asks(mission: Mission) -> str:
+        return await mission.clarify("go on?")
+
+    node = await start_node(asks)
+    process = await send(node, request_id="chosen by ann")
+    for name in (process.request_id, process.pending.id):
+        with pytest.raises(NotFound):
+            await node.tower.adjust_quota(ROOT, name, max_tool_calls=9)
+    await node.tower.adjust_quota(ANN_AS_ADMIN, process.request_id, max_tool_calls=9)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
