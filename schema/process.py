@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import strawberry
 
-from ..core.errors import InvalidInput, NotFound
+from ..core.errors import InvalidInput
 from ..core.tower.process import Outcome, ProcessControlBlock, SchedulingPriority
 from .arguments import After, Before, Count, First, Last, maybe_text, page_size, window
 from .context import Info
@@ -164,14 +164,11 @@ class Process(Node):
     async def reply_message(self, info: Info) -> Message | None:
         return await message_by_id(info, self.record.reply_message_id)
 
-    @field("The session that it belongs to.")
-    async def session(self, info: Info) -> Annotated[Session, strawberry.lazy(".session")]:
+    @field("The session that it belongs to; null when that has just been removed.")
+    async def session(self, info: Info) -> Annotated[Session, strawberry.lazy(".session")] | None:
         from .session import Session
 
-        record = await info.context.sessions.load(self.session_id)
-        if record is None:  # removed since this process was read
-            raise NotFound("session", self.session_id)
-        return Session.of(record)
+        return await Session.find(info, self.session_id)
 
     @classmethod
     def of(cls, record: ProcessControlBlock) -> Self:

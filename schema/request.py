@@ -92,9 +92,9 @@ class SendMessagePayload:
     async def reply(self, info: Info) -> Message | None:
         return await message_by_id(info, self.process.record.reply_message_id)
 
-    @field("The session that the message was sent to.")
-    async def session(self, info: Info) -> Session:
-        return await Session.load(info, self.process.session_id)
+    @field("The session that the message was sent to; null when that has just been removed.")
+    async def session(self, info: Info) -> Session | None:
+        return await Session.find(info, self.process.session_id)
 
 
 SendMessageResult = Annotated[

@@ -404,3 +404,28 @@ async def test_an_error_that_is_no_member_comes_as_a_graphql_error(
     error = await client.error(SEND, input={"text": "hello"})
     assert error["extensions"] == {"code": "UNAVAILABLE"}
     assert "shutting down" in error["message"]
+
+
+async def test_session_may_be_removed_while_a_message_waits_for_its_reply(
+    client: Client, gate: Gate
+) -> None:
+    created = await client.data(
+        "mutation { createSession(input: {}) { ... on CreateSessionPayload { session { id } } } }"
+    )
+    session = created["createSession"]["session"]["id"]
+    document = """
+      mutation Send($input: SendMessageInput!) { sendMessage(input: $input) {
+        ... on SendMessagePayload { process { state session { id } } reply { id } session { id } }
+      } }
+    """
+    waits = asyncio.create_task(
+        client.data(document, input={"text": "hi", "capability": "gate", "sessionId": session})
+    )
+    await gate.reached.wait()
+    remove = "deleteSession(input: {sessionId: $id, soft: false}) { __typename }"
+    await client.data(f"mutation R($id: ID!) {{ {remove} }}", id=session)
+    assert (await waits)["sendMessage"] == {
+        "process": {"state": "TERMINATED", "session": None},
+        "reply": None,
+        "session": None,
+    }
