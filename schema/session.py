@@ -56,8 +56,10 @@ class Session(Node):
     archived_at: datetime | None = strawberry.field(description="When it was archived.")
 
     last_cursor: str = strawberry.field(
-        description="Cursor of the newest event when the session was read. Everything that the"
-        " rest of the response may lack comes after it: subscribe with `sessionEvents(after:)`."
+        description="Cursor of the newest event when the session was read. All that what is"
+        " selected below this session may lack comes after it: subscribe with"
+        " `sessionEvents(after:)`. What is above or beside it, such as the process of a payload,"
+        " may have been read before."
     )
 
     @field("Its messages, oldest first.")
