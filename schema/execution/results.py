@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from strawberry.types import ExecutionResult
@@ -22,7 +22,24 @@ class MutationResult(ExecutionResult):
 
 
 @dataclass
-class SharedResult(ExecutionResult):
+class EventResult(ExecutionResult):
+    """The result of one event. Whoever cannot be given it goes on after it, from `cursor`, which
+    its errors tell; None where events have no place to go on from."""
+
+    cursor: str | None = None
+
+    def __post_init__(self) -> None:
+        for error in self.errors or ():
+            error.extensions = self.located(error.extensions)
+
+    def located(self, extensions: dict[str, Any] | None) -> dict[str, Any]:
+        """What an error tells besides, with where to go on."""
+        at = {} if self.cursor is None else {"cursor": self.cursor}
+        return {**(extensions or {}), **at}
+
+
+@dataclass
+class SharedResult(EventResult):
     """A result that depends on nothing but the event and what is selected of it. Whoever sends it
     first keeps here how it is written, unless that is large."""
 

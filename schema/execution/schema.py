@@ -28,7 +28,7 @@ from ..subscribers import Subscribers
 from .executor import PlanExecutor, is_awaitable
 from .inputs import build_quickly
 from .plan import Planner
-from .results import MutationResult, Results, SharedResult, Sharing
+from .results import EventResult, MutationResult, Results, SharedResult, Sharing
 
 T = TypeVar("T")
 
@@ -198,21 +198,23 @@ class MissionSchema(strawberry.Schema):
             shared = None
         elif (known := shared.get(executor.planned)) is not None:
             return known
+        cursor = getattr(event, "cursor", None)
         running = executor.for_event(event)
         result = running.execute_operation(False)
         if is_awaitable(result):
             try:
                 result = await self._in_time(result)
             except GraphQLError as error:  # that of this event; the next may be quicker
-                return ExecutionResult(None, [presented(error)], told)
-        shown = _shown(result, told)
+                return EventResult(None, [presented(error)], told, cursor)
+        errors = [presented(error) for error in result.errors] if result.errors else None
+        shown = EventResult(result.data, errors, told, cursor)
         if (
             shared is not None
             and running.plain
             and not shown.errors
             and not executor.planned.conditional
         ):
-            shown = SharedResult(shown.data, None)
+            shown = SharedResult(shown.data, None, cursor=cursor)
             self._sharing.keep(shared, executor.planned, shown)
         return shown
 

@@ -35,6 +35,7 @@ query Story($id: ID!, $after: String) {
   }
 }
 """
+PLACES = "query ($id: ID!) { session(id: $id) { events(first: 200) { nodes { cursor } } } }"
 PROCESS_EVENTS = """
 subscription Events($id: ID!, $after: String) {
   processEvents(processId: $id, after: $after) { cursor seq type }
@@ -181,6 +182,27 @@ async def test_the_sample_says_what_is_gone_and_goes_on_from_there(
     gap, *rest, end = told.lines
     assert set(gap) == {"gap"}
     assert (rest, end) == (kept, {"ended": True})
+
+
+async def test_the_sample_says_what_is_too_large_and_goes_on_after_it(
+    cli: Cli, folder: Path, port: str
+) -> None:
+    cli.environment["MISSION_MAX_RESPONSE_BYTES"] = "8192"
+    cli.environment["MISSION_MAX_USER_SUBSCRIPTIONS"] = "1"
+    with cli.server("--port", port) as server:
+        session: str = (await on(server, CREATE))["createSession"]["session"]["sessionId"]
+        await send(server, session, "x" * 10_000)
+        await finish(server, session)
+        async with following(folder, server, session) as told:
+            await told.until("")
+        places = (await on(server, PLACES, id=session))["session"]["events"]["nodes"]
+    *lines, end = told.lines
+    assert end == {"ended": True}
+    gaps = [line["gap"] for line in lines if "gap" in line]
+    assert gaps
+    assert [line.get("gap") or line["cursor"] for line in lines] == [
+        each["cursor"] for each in places
+    ]
 
 
 async def test_the_sample_gives_up_what_will_never_pass(cli: Cli, folder: Path, port: str) -> None:

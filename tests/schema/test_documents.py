@@ -16,6 +16,7 @@ from mission_system.schema.build import MissionSchema, build_schema
 
 from .conftest import Client
 
+CURSORS = "subscription ($id: ID!) { processEvents(processId: $id) { cursor } }"
 TWO = "query A { viewer { userId } } query B { viewer { role } }"
 
 
@@ -164,4 +165,6 @@ async def test_an_event_whose_result_takes_too_long_is_told_so_and_the_next_ones
         found = [result async for result in results]
     assert found[-1].data is None
     assert not isinstance(found[-1], PreExecutionError)  # which would end it over a WebSocket
-    assert [error.extensions for error in found[-1].errors or ()] == [{"code": "TIMEOUT"}]
+    told = [error.extensions for error in found[-1].errors or ()]
+    last = [event["cursor"] async for event in client.follow(CURSORS, id=process["id"])][-1]
+    assert told == [{"code": "TIMEOUT", "cursor": last}]

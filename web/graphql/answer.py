@@ -12,7 +12,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from ...schema.errors import INTERNAL, TIMEOUT, TOO_LARGE, presented
-from ...schema.execution.results import LARGEST, MutationResult, SharedResult
+from ...schema.execution.results import LARGEST, EventResult, MutationResult, SharedResult
 from .media import Media
 
 _STATUS = {INTERNAL: 500, TIMEOUT: 504}
@@ -52,9 +52,10 @@ def _encoded(result: ExecutionResult) -> bytes:
 def _instead(result: ExecutionResult, found: int, most: int) -> bytes:
     """Without its data; its own errors stay where these are not what makes it large."""
     done = " The mutation has been executed." if isinstance(result, MutationResult) else ""
+    told: dict[str, Any] = {"code": TOO_LARGE}
     error = GraphQLError(
         f"The response has {found} bytes; the most is {most}. Ask for less at once.{done}",
-        extensions={"code": TOO_LARGE},
+        extensions=result.located(told) if isinstance(result, EventResult) else told,
     )
     body: dict[str, Any] = {"data": None, "errors": [error.formatted]}
     if result.extensions:

@@ -17,6 +17,7 @@ from .test_stream import read_events
 TEXT = "x" * 3_000
 PAGE = "query P($id: ID!) { session(id: $id) { messages { nodes { content } } } }"
 FOLLOW = "subscription F($id: ID!) { processEvents(processId: $id) { type payload } }"
+PLACES = "subscription F($id: ID!) { processEvents(processId: $id) { cursor } }"
 SEND = """mutation { sendMessage(input: {text: "%s"}) {
   ... on SendMessagePayload { process { sessionId reply } userMessage { content } } } }"""
 
@@ -28,10 +29,11 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         yield server
 
 
-def check_oversize(payload: Json, *, executed: bool = False) -> None:
+def check_oversize(payload: Json, *, executed: bool = False, cursor: str | None = None) -> None:
     assert payload["data"] is None
     [error] = payload["errors"]
-    assert error["extensions"] == {"code": "TOO_LARGE"}
+    at = {} if cursor is None else {"cursor": cursor}
+    assert error["extensions"] == {"code": "TOO_LARGE", **at}
     assert error["message"].startswith("The response has ")
     assert "the most is 4096" in error["message"]
     assert ("mutation" in error["message"]) is executed
@@ -75,8 +77,13 @@ async def test_a_socket_goes_on_with_what_is_smaller(connected: Connect, http: H
 async def test_events_that_are_smaller_follow_one_that_is_too_large(http: Http) -> None:
     sent = await http.send("x" * 6_000, wait=False)
     events = [data for _, data in await read_events(http, FOLLOW, id=sent["pid"]) if data]
-    large = [event for event in events if event["data"] is None]
+    places = [data for _, data in await read_events(http, PLACES, id=sent["pid"]) if data]
+    large = [
+        (event, place["data"]["processEvents"]["cursor"])
+        for event, place in zip(events, places, strict=True)
+        if event["data"] is None
+    ]
     assert 0 < len(large) < len(events)
-    for event in large:
-        check_oversize(event)
+    for event, cursor in large:
+        check_oversize(event, cursor=cursor)
     assert events[-1]["data"]["processEvents"]["type"] == "process.completed"
