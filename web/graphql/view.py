@@ -37,7 +37,7 @@ from ...plugins.host import PluginHost
 from ...schema.build import build_schema
 from ...schema.context import Context
 from ...schema.errors import presented
-from ..auth import FORBIDDEN, TokenLost, secret_of, user_named
+from ..auth import FORBIDDEN, TokenLost, Unauthenticated, secret_of, user_named
 from ..failures import STATUS_OF
 from ..guard import forbid
 from ..stall import STALLED_SECONDS, DropStalled
@@ -156,7 +156,8 @@ class GraphQLView(GraphQL[Context, None]):
             if media.streams:
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
             try:
-                return answered(await self._run(request, operation, context), media, self._most)
+                result = await self._while_valid(request, operation, context)
+                return answered(result, media, self._most)
             except _NotStreamed:
                 stream = accepted(accept, STREAMS)
                 if stream is None:
@@ -179,10 +180,27 @@ class GraphQLView(GraphQL[Context, None]):
         results: list[ExecutionResult] = []
         for operation in batch:
             try:
-                results.append(await self._run(request, operation, context))
+                results.append(await self._while_valid(request, operation, context))
             except Refused as refusal:
                 results.append(PreExecutionError(data=None, errors=[refusal.error]))
         return answered_together(results, media, self._most)
+
+    async def _while_valid(
+        self, request: Request, operation: Operation, context: Context
+    ) -> ExecutionResult:
+        """The result, unless the token is lost for which it would have been.
+
+        Raises:
+            Unauthenticated: that happened. What was begun goes on, as when the client leaves.
+        """
+        auth = state_of(request).auth
+        if not auth.required:  # there is nothing to watch, on the path of every request
+            return await self._run(request, operation, context)
+        try:
+            async with auth.while_valid(lambda: secret_of(request)):
+                return await self._run(request, operation, context)
+        except TokenLost:
+            raise Unauthenticated("the token has expired or was revoked meanwhile") from None
 
     async def _run(
         self, request: Request, operation: Operation, context: Context

@@ -25,6 +25,7 @@ from .conftest import Connect, Gate, Json, Server, started
 
 VIEWER = "{ viewer { userId } }"
 EVENTS = "subscription($id: ID!) { sessionEvents(sessionId: $id) { type } }"
+SEND = """mutation { sendMessage(input: {text: "hi", capability: "gate"}) { __typename } }"""
 CREATE = "mutation { createSession(input: {}) { ... on CreateSessionPayload { session { id } } } }"
 
 
@@ -179,6 +180,25 @@ async def test_a_revocation_is_heard_of_after_the_storage_was_out_of_reach(
         assert (await socket.receive())["payload"]["data"]
         await server.node.tokens.revoke(token.id)
         assert await socket.closed() == 4403
+
+
+async def test_a_token_that_is_lost_is_given_no_answer_that_was_under_way(
+    server: Server, ann: tuple[Token, str], gate: Gate
+) -> None:
+    token, secret = ann
+    async with httpx.AsyncClient(timeout=20) as client:
+        waits = asyncio.create_task(
+            client.post(
+                server.url, json={"query": SEND}, headers={"Authorization": f"Bearer {secret}"}
+            )
+        )
+        await gate.entered.wait()
+        await server.node.tokens.revoke(token.id)
+        answer = await waits
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    [error] = answer.json()["errors"]
+    assert error["extensions"] == {"code": "UNAUTHENTICATED"}
+    gate.opened.set()
 
 
 async def test_revoking_a_token_ends_its_streams(server: Server, ann: tuple[Token, str]) -> None:
