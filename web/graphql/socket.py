@@ -53,6 +53,8 @@ class SocketAdapter(ASGIWebSocketAdapter):
         async for message in super().iter_json(ignore_parsing_errors=ignore_parsing_errors):
             if not isinstance(message, dict):
                 raise NonJsonMessageReceived
+            if message.get("type") == "connection_init" and message.get("payload") is None:
+                message.pop("payload", None)  # to the protocol, null is as good as nothing
             yield message
 
     async def close(self, code: int, reason: str) -> None:

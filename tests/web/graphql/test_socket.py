@@ -205,6 +205,13 @@ async def test_a_message_of_another_form_closes_the_socket_and_is_no_defect(
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
+async def test_a_handshake_may_say_that_it_has_no_payload(connected: Connect) -> None:
+    async with connected(init=False) as socket:
+        await socket.send({"type": "connection_init", "payload": None})
+        assert (await socket.receive())["type"] == "connection_ack"
+        await answers(socket)
+
+
 async def test_a_binary_frame_closes_the_socket(connected: Connect) -> None:
     async with connected() as socket:
         await socket.connection.send(b'{"type": "ping"}')
