@@ -8,7 +8,7 @@ const LASTING =
   ['NOT_FOUND', 'FORBIDDEN', 'INVALID_INPUT', 'INVALID_REQUEST', 'TOO_LARGE', 4400, 4403];
 
 // Calls `onEvent` with one event after the other until `signal` aborts; throws what will not pass.
-// `after`: cursor of the last event that was dealt with; '' begins with the first event there is,
+// `after`: cursor of the last event that was dealt with; '' begins with the first event,
 // null with what happens from now on. `onGap(cursor)`: something before it cannot be shown, since it
 // is no longer kept, or too large, or took too long.
 export async function follow({ url, sessionId, after = '', onEvent, onGap, signal, ...options }) {

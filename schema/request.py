@@ -29,8 +29,8 @@ WAIT = (
 KEY = (
     f"Name for this piece of work: 1 to {MAX_ID} characters, chosen at random. Sent again, it gives"
     " what became of the first: the work is done once. With another message, session, capability or"
-    " context it is a `Conflict`. It is forgotten when its session is removed. Not beside"
-    " `requestId`."
+    " context it is a `Conflict`. It is forgotten when its session is removed, or its process by"
+    " clean-up. Not beside `requestId`."
 )
 WAIT_SECONDS = (
     f"How long to wait, in seconds: more than 0, at most {MAX_WAIT:g}. The process goes on after"
@@ -69,7 +69,8 @@ class SendMessageInput:
     request_id: str | None = strawberry.field(
         default=None,
         description=f"Id to know the request by: 1 to {MAX_ID} characters, used by you only once."
-        " Sending it again is a `Conflict`, so that a retry cannot repeat the work.",
+        " Sending it again is a `Conflict`, so that a retry cannot repeat the work, until clean-up"
+        " removes the process.",
     )
     idempotency_key: str | None = strawberry.field(default=None, description=KEY)
     on_busy: OnBusy | None = strawberry.field(

@@ -23,7 +23,10 @@ from .process import Process, ProcessId
 from .reply import ReplyPart, reply_parts
 from .session import SessionId
 
-FROM_NOW = "Null: only what happens from now on. Empty text: everything from the first event."
+FROM_NOW = (
+    "Null: only what happens from now on. Empty text: everything from the first event;"
+    " `CURSOR_EXPIRED` once clean-up has removed that, with the `oldest` cursor to go on from."
+)
 FromNow = Annotated[
     str | None,
     strawberry.argument(

@@ -82,14 +82,25 @@ async def test_a_subscription_behind_the_cut_is_told_where_to_go_on(client: Clie
     first = await anext(client.follow(SESSION_EVENTS, id=session, after=""))
     await clean_up(client, days=0)
     await client.send("again", sessionId=session)
-    results = await client.schema.subscribe(
-        SESSION_EVENTS,
-        variable_values={"id": session, "after": first["cursor"]},
-        context_value=client.context,
-    )
-    errors = (await anext(results)).errors or []
-    extensions = errors[0].extensions or {}
-    assert extensions["code"] == "CURSOR_EXPIRED"
-    oldest = extensions["oldest"]
+    oldest = ""
+    for after in (first["cursor"], ""):
+        results = await client.schema.subscribe(
+            SESSION_EVENTS,
+            variable_values={"id": session, "after": after},
+            context_value=client.context,
+        )
+        errors = (await anext(results)).errors or []
+        extensions = errors[0].extensions or {}
+        assert extensions["code"] == "CURSOR_EXPIRED"
+        oldest = extensions["oldest"]
     event = await anext(client.follow(SESSION_EVENTS, id=session, after=oldest))
     assert event["seq"] == cursors[-1] + 1
+
+
+async def test_clean_up_forgets_the_names_of_the_work_that_it_removes(client: Client) -> None:
+    for name in ("idempotencyKey", "requestId"):
+        session = (await client.send("hello", **{name: "one"}))["session"]["sessionId"]
+        await clean_up(client, days=0, keep=0)
+        again = await client.send("hello", **{name: "one"})
+        assert again["session"]["sessionId"] != session
+        assert again["process"]["state"] == "TERMINATED"
