@@ -25,7 +25,10 @@ class StateCount:
     count: Long = strawberry.field(description="Processes in it, more than 0.")
 
 
-@strawberry.type(description="Counts over all users, since the server's data was made.")
+@strawberry.type(
+    description="Counts over all users, since the server's data was made. Everybody may see how"
+    " much is done; what it costs, and by which model, is for administrators."
+)
 class Metrics:
     total_processes: Long = strawberry.field(
         description="Processes submitted, those removed since included."

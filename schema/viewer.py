@@ -42,7 +42,10 @@ class ViewerQueries:
         caller = info.context.caller
         return Viewer(user_id=caller.user_id, role=ViewerRole(caller.role))
 
-    @field("What everybody's processes have used, ever. For administrators.")
+    @field(
+        "What everybody's processes have used, ever, and at which cost. For administrators;"
+        " `metrics` has the counts for everybody."
+    )
     async def system_usage(self, info: Info) -> UsageTotal | None:
         context = info.context
         return UsageTotal.of(await context.node.tower.system_usage(context.caller))

@@ -62,7 +62,7 @@ class Views:
     async def system_usage(self, caller: Caller) -> UsageTotal:
         """What everybody's processes have used. Raises Forbidden unless an administrator asks."""
         if not caller.is_admin:
-            raise Forbidden("only an administrator sees what others use")
+            raise Forbidden("only an administrator sees what the work of others costs")
         return await total_usage(self._persistence)
 
     async def model_usage(self, caller: Caller) -> list[ModelUsage]:
@@ -72,7 +72,7 @@ class Views:
     async def system_model_usage(self, caller: Caller) -> list[ModelUsage]:
         """What each has replied to everybody's. Raises Forbidden unless an administrator asks."""
         if not caller.is_admin:
-            raise Forbidden("only an administrator sees what others use")
+            raise Forbidden("only an administrator sees what the work of others costs")
         return await usage_by_model(self._persistence)
 
     async def _governed(self, caller: Caller, pid: str) -> ProcessControlBlock:

@@ -99,7 +99,10 @@ async def test_usage_is_shown_to_whom_it_belongs(client: Client) -> None:
     whole = (await client.data(f"{{ systemUsage {{ {USED} }} }}"))["systemUsage"]
     assert whole["processes"] == 4
     assert whole["elapsedSeconds"] > data["viewer"]["usage"]["elapsedSeconds"] > 0
-    assert (await ann.error("{ systemUsage { processes } }"))["extensions"]["code"] == "FORBIDDEN"
+    refused = await ann.error("{ systemUsage { processes } }")
+    assert (refused["extensions"]["code"], "costs" in refused["message"]) == ("FORBIDDEN", True)
+    shared = (await ann.data("{ metrics { totalProcesses } }"))["metrics"]
+    assert shared == {"totalProcesses": whole["processes"]}  # without the costs
     root = Client(client.schema, client.node, client.plugins, Caller("root", "admin"))
     assert (await root.data("{ viewer { usage { processes } } }"))["viewer"]["usage"] == {
         "processes": 0
