@@ -17,6 +17,7 @@ from ..chat.text import MAX_ID, MAX_MESSAGE, checked
 from ..clock import now, to_datetime
 from ..errors import InvalidInput, MissionError, NotFound
 from ..identity import new_id
+from ..nesting import MAX_NESTING, nested_too_deep
 from .process import (
     Envelope,
     ProcessControlBlock,
@@ -51,6 +52,8 @@ def check_request(envelope: Envelope) -> Envelope:
         raise InvalidInput("on_busy", f"choose one of: {', '.join(get_args(OnBusy))}")
     if not envelope.context:
         return envelope
+    if nested_too_deep(envelope.context):
+        raise InvalidInput("context", f"is nested deeper than {MAX_NESTING} levels")
     try:
         context = orjson.dumps(envelope.context)
     except orjson.JSONEncodeError as error:

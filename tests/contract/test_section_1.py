@@ -638,6 +638,40 @@ def test_1_what_no_parser_takes_is_422_and_never_5xx(server: Served, body: bytes
         assert isinstance(json.loads(answer.body)["detail"], list)
 
 
+@pytest.mark.parametrize("levels", [253, 254, 255, 1000, 1023])
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("POST", f"{B}/sessions"),
+        ("PATCH", f"{B}/sessions/x?user_id=a"),
+        ("POST", f"{B}/messages?user_id=a"),
+        ("PATCH", f"{B}/messages/1?user_id=a"),
+        ("POST", "/api/v1/requests"),
+        ("POST", "/api/v1/confirmations"),
+        ("POST", f"{B}/clarifications"),
+    ],
+)
+def test_1_a_body_that_is_nested_too_deep_is_422(
+    server: Served, method: str, target: str, levels: int
+) -> None:
+    lists, objects = b"[" * levels + b"]" * levels, b'{"a":' * levels + b"1" + b"}" * levels
+    for body in (lists, objects, b'{"user_id": %b}' % lists, b'{"title": %b}' % objects):
+        answer = server.raw(method, target, JSON, body=body)
+        assert answer.status == 422
+        [found] = json.loads(answer.body)["detail"]
+        assert (found["type"], found["loc"], found["input"]) == ("json_invalid", ["body", 0], {})
+        assert found["ctx"] == {"error": "Nested deeper than 200 levels"}
+
+
+def test_1_a_body_is_nested_as_deep_as_is_allowed_and_may_be_echoed(api: Api) -> None:
+    deep: Any = []
+    for _ in range(198):
+        deep = [deep]
+    assert api.post("chat/sessions", unknown=deep).status_code == 201
+    [found] = problems(api.post("chat/sessions", title=deep))
+    assert (found["type"], found["input"]) == ("string_type", deep)
+
+
 def test_1_a_body_above_the_limit_is_413(server: Served, api: Api) -> None:
     for body in (b'{"message": "' + b"x" * (1 << 20) + b'"}',):
         for target in (f"{B}/messages?user_id={api.user}", f"{B}/sessions", "/api/v1/requests"):

@@ -152,6 +152,21 @@ def test_4_history_and_context_are_optional_and_of_any_content(api: Api) -> None
     assert len(api.messages(f"session_{api.user}")) == 10
 
 
+def test_4_a_context_may_be_as_deep_as_a_body_may(api: Api) -> None:
+    deep: Any = {}
+    for _ in range(198):
+        deep = {"deep": deep}
+    completed(api.submit("hi", context=deep))
+    asked = api.submit("/clarify", context=deep)
+    completed(clarify(api, asked["thread_id"]).json())
+    for levels in (252, 253, 254):
+        context: Any = {}
+        for _ in range(levels - 1):
+            context = {"deep": context}
+        answer = api.post("requests", user_message="hi", context=context)
+        assert problem(answer) == ("json_invalid", ["body", 0])
+
+
 def test_4_the_context_picks_a_capability(api: Api) -> None:
     made = api.submit("word", context={"capability": "scholar"})
     assert made["response_text"] == "word means word"

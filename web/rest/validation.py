@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from ...core.nesting import MAX_NESTING, nested_too_deep
+
 M = TypeVar("M", bound=BaseModel)
 Problem = dict[str, Any]
 
@@ -75,12 +77,20 @@ async def read_body(request: Request, problems: list[Problem]) -> object:
     if not _is_json(request.headers.get("content-type")):
         return raw.decode(errors="replace")
     try:
-        return orjson.loads(raw.removeprefix(BOM_UTF8))
+        body: object = orjson.loads(raw.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
-        at, why = _complaint(raw, error)
-        problem = _problem("json_invalid", ["body", at], "JSON decode error", {})
-        problems.append(problem | {"ctx": {"error": why}})
+        problems.append(_no_json(*_complaint(raw, error)))
         return None
+    # Few have as many brackets at all, and only those need be looked through.
+    if raw.count(b"[") + raw.count(b"{") > MAX_NESTING and nested_too_deep(body):
+        problems.append(_no_json(0, f"Nested deeper than {MAX_NESTING} levels"))
+        return None
+    return body
+
+
+def _no_json(at: int, why: str) -> Problem:
+    problem = _problem("json_invalid", ["body", at], "JSON decode error", {})
+    return problem | {"ctx": {"error": why}}
 
 
 def _complaint(raw: bytes, error: orjson.JSONDecodeError) -> tuple[int, str]:

@@ -35,6 +35,19 @@ async def test_request_is_answered_and_both_messages_are_stored(start_node, send
     assert (await node.chat.get_session(ann, process.session_id)).message_count == 2
 
 
+async def test_a_context_is_nested_only_so_deep(start_node, send) -> None:
+    node = await start_node(echo)
+    deep: dict[str, Any] = {}
+    for _ in range(199):
+        deep = {"deep": deep}
+    assert (await send(node, context=deep)).outcome is Outcome.COMPLETED
+    for levels in (1, 53, 54, 1000):  # what stores it takes 254 levels
+        for _ in range(levels):
+            deep = {"deep": deep}
+        with pytest.raises(InvalidInput, match="context: is nested deeper than 200 levels"):
+            await send(node, context=deep)
+
+
 async def test_events_tell_the_whole_story_in_order(start_node, send, told) -> None:
     node = await start_node(echo)
     events = await told(node, await send(node))
