@@ -249,6 +249,48 @@ def test_1_users_that_differ_only_in_case_or_form_are_two(api: Api) -> None:
         refused(api.of(other).get(f"{B}/sessions/{session}"), 404)
 
 
+def test_1_a_user_id_that_is_no_text_is_422_and_no_other_user(server: Served, user: str) -> None:
+    calls = [
+        *needing_users("x", 1),
+        ("POST", f"{B}/messages", {"message": "a secret"}),
+        ("GET", "/api/v1/governance/dashboard", None),
+    ]
+    for method, path, body in calls:
+        for bad in ("%FF", "%FE", "%C3", "%ED%A0%80"):
+            target = f"{path}{'&' if '?' in path else '?'}user_id={user}{bad}"
+            content = b"" if body is None else json.dumps(body).encode()
+            answer = server.raw(method, target, JSON, body=content)
+            assert answer.status == 422, target
+            [found] = json.loads(answer.body)["detail"]
+            assert (found["type"], found["loc"]) == ("string_type", ["query", "user_id"])
+            assert found["input"].startswith(f"{user}\ufffd")
+    replaced = server.raw("GET", f"{B}/sessions?user_id={user}%EF%BF%BD")
+    assert (replaced.status, json.loads(replaced.body)) == (200, [])
+
+
+def test_1_what_is_no_text_matters_only_in_a_known_parameter(server: Served, api: Api) -> None:
+    session = api.session()
+    known = f"user_id={api.user}"
+    for query in (f"x=%FF&{known}", f"%FF=x&{known}", f"user_id=%FF&{known}", f"{known}&&=&limit"):
+        answer = server.raw("GET", f"{B}/sessions/{session}?{query}")
+        assert answer.status == 200, query
+    for name, type in (
+        ("limit", "int_parsing"),
+        ("include_deleted", "bool_parsing"),
+        ("filter", "string_type"),
+    ):
+        answer = server.raw("GET", f"{B}/sessions?{known}&{name}=%FF")
+        [found] = json.loads(answer.body)["detail"]
+        told = (answer.status, found["type"], found["loc"], found["input"])
+        assert told == (422, type, ["query", name], "\ufffd")
+
+
+def test_1_a_plus_in_a_query_is_a_space(server: Served, api: Api) -> None:
+    session = api.of(f"{api.user} a").session()
+    found = json.loads(server.raw("GET", f"{B}/sessions?user_id={api.user}+a").body)
+    assert [each["session_id"] for each in found] == [session]
+
+
 # Lengths
 
 

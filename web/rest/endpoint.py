@@ -19,7 +19,7 @@ from ...core.node import Node
 from ..auth import acting_for
 from ..state import state_of
 from .models import WireModel
-from .validation import Problem, Unprocessable, read_body, valid_body, valid_parameters
+from .validation import Problem, Unprocessable, read_body, read_query, valid_body, valid_parameters
 
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
@@ -109,7 +109,7 @@ class Endpoint(Operation, Generic[P, B]):
 
     async def _validated(self, request: Request) -> tuple[P, B]:
         problems: list[Problem] = []
-        query = dict(request.query_params)
+        query = read_query(request)
         params = valid_parameters(self.params, request.path_params, query, problems)
         given = await read_body(request, problems) if self.has_body else {}
         body = None if problems and given is None else valid_body(self.body, given, problems)

@@ -37,7 +37,7 @@ def _from_iso(value: Any) -> datetime | None:
 
 
 def _storable(value: str) -> str:
-    # No client can send half of a surrogate pair: a body with one is no JSON, a query no UTF-8.
+    # Half of a surrogate pair gets no further than the bounds, and in a body is no JSON at all.
     if "\x00" in value:
         raise PydanticCustomError("value_error", "Input should not contain NUL characters")
     return value

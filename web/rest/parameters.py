@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from ...core.chat.paging import BIGGEST
@@ -35,14 +35,34 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 """true, false, 1, 0, yes, no, on or off, in any case."""
 
 
+def _text(value: str | None) -> str | None:
+    # Pydantic looks into texts with bounds alone.
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_type", "Input should be a valid string") from None
+    return value
+
+
+def _no_integer() -> PydanticCustomError:
+    return PydanticCustomError(
+        "int_parsing", "Input should be a valid integer, unable to parse string as an integer"
+    )
+
+
 def _bounded(value: object) -> object:
+    if isinstance(value, str) and not value.isascii():
+        raise _no_integer()  # which pydantic would not say of what is no text
     # Beyond some thousand digits pydantic reads no number at all; no message has such a one.
     if isinstance(value, str) and len(value) > LONGEST_NUMBER and LONG_NUMBER.fullmatch(value):
         return BIGGEST
     return value
 
 
-MessageId = Annotated[int, BeforeValidator(_bounded)]
+WHOLE = BeforeValidator(_bounded)
+"""Of numbers in queries."""
+
+MessageId = Annotated[int, WHOLE]
 
 
 class OfUser(WireModel):
@@ -60,8 +80,8 @@ class OfMessage(OfUser):
 class ListSessions(OfUser):
     filter: Annotated[str, Field(pattern="^(today|week|month|all)$")] | None = None
     include_deleted: Flag = False
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    offset: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=200), WHOLE] = 50
+    offset: Annotated[int, Field(ge=0), WHOLE] = 0
 
 
 class DeleteSession(OfSession):
@@ -69,8 +89,8 @@ class DeleteSession(OfSession):
 
 
 class ListMessages(OfSession):
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
-    offset: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 100
+    offset: Annotated[int, Field(ge=0), WHOLE] = 0
     include_deleted: Flag = False
 
 
@@ -80,7 +100,7 @@ class DeleteMessage(OfMessage):
 
 class Search(OfUser):
     query: Annotated[str, Field(min_length=1, max_length=500), STORABLE]
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 50
 
 
 class ExportSession(OfSession):
@@ -93,8 +113,10 @@ class OfRequest(WireModel):
 
 class OfTool(WireModel):
     tool_name: str
-    period_hours: Annotated[int, Field(ge=1, le=8760)] = 1
+    period_hours: Annotated[int, Field(ge=1, le=8760), WHOLE] = 1
 
 
 class Dashboard(WireModel):
-    user_id: Annotated[str | None, Field(description="Who looks; without it `system`.")] = None
+    user_id: Annotated[
+        str | None, Field(description="Who looks; without it `system`."), AfterValidator(_text)
+    ] = None

@@ -7,6 +7,7 @@ import json
 from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -29,19 +30,28 @@ class Unprocessable(Exception):
         self.problems = problems
 
 
+def read_query(request: Request) -> dict[str, str]:
+    """The parameters, of a repeated one the last. Bytes that are no UTF-8 become lone surrogates,
+    which no field takes: to replace them would make one text, such as one user, of many."""
+    query = request.scope["query_string"].decode("latin-1")
+    return dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
+
+
 def valid_parameters(
     model: type[M], path: Mapping[str, str], query: Mapping[str, str], problems: list[Problem]
 ) -> M | None:
     """The model made from both, or None and what is wrong added to `problems`, the path first."""
+    given = {**query, **path}
     try:
-        return model.model_validate({**query, **path})
+        return model.model_validate(given)
     except ValidationError as error:
         found = _problems(error)
         for problem in found:
-            where = "path" if problem["loc"][0] in path else "query"
-            problem["loc"] = [where, *problem["loc"]]
-            if problem["type"] == "missing":
-                problem["input"] = None
+            name = problem["loc"][0]
+            problem["loc"] = ["path" if name in path else "query", *problem["loc"]]
+            problem["input"] = _readable(given[name]) if name in given else None
+            if problem["type"] == "string_unicode":  # by a name that clients know
+                problem |= {"type": "string_type", "msg": "Input should be a valid string"}
         problems += sorted(found, key=lambda problem: problem["loc"][0])
         return None
 
@@ -103,6 +113,10 @@ def _complaint(raw: bytes, error: orjson.JSONDecodeError) -> tuple[int, str]:
     except (ValueError, RecursionError):
         pass  # no UTF-8, too long a number, too deep
     return error.pos, error.msg
+
+
+def _readable(text: str) -> str:
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _is_json(header: str | None) -> bool:
