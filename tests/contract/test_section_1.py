@@ -141,7 +141,13 @@ def test_1_an_encoded_id_is_the_same_id(server: Served, api: Api) -> None:
     assert (answer.status, json.loads(answer.body)["session_id"]) == (200, id)
 
 
-@pytest.mark.parametrize("id", ["abc", "1.5", "1e3", "0x10", "%00", "%F0%9F%99%82", "null", "--1"])
+@pytest.mark.parametrize(
+    "id",
+    [
+        *("abc", "1.5", "1e3", "0x10", "%00", "%F0%9F%99%82", "null", "--1", "%FF", "-", "%2B1"),
+        *("1.0", "+1", "%201", "1%20", "1_0", "%0A1", "%D9%A1", "%EF%BC%91", "9" * 5000 + ".0"),
+    ],
+)
 def test_1_a_message_id_that_is_no_integer_is_422(api: Api, id: str) -> None:
     for method, body in (("DELETE", None), ("PATCH", {"content": "x"})):
         answer = api.call(method, f"{B}/messages/{id}", body)
@@ -155,6 +161,15 @@ def test_1_an_integer_that_no_message_has_is_404(api: Api, id: str) -> None:
     for method, body in (("DELETE", None), ("PATCH", {"content": "x"})):
         refused(api.call(method, f"{B}/messages/{id}", body), 404)
     refused(api.call("DELETE", f"{B}/messages/{id}", soft="false"), 404)
+
+
+def test_1_only_its_own_spelling_names_a_message(api: Api) -> None:
+    session = api.send("hi")["session_id"]
+    id = api.messages(session)[0]["message_id"]
+    for other in (f"{id}.0", f"+{id}", f"%20{id}", f"{id}%0A"):
+        answer = api.call("DELETE", f"{B}/messages/{other}")
+        assert problem(answer) == ("int_parsing", ["path", "message_id"])
+    assert len(api.messages(session)) == 2
 
 
 # Timestamps
@@ -621,6 +636,25 @@ def test_1_a_parameter_that_does_not_validate_is_told_as_fastapi_tells_it(
     [found] = problems(api.get(f"{B}/sessions", **query))
     expected = {"type": type, "loc": ["query", name], "msg": msg, "input": value}
     assert found == (expected if ctx is None else expected | {"ctx": ctx})
+
+
+@pytest.mark.parametrize("digits", ["9" * 19, "9" * 101, "9" * 4301, "9" * 9_000])
+def test_1_a_number_of_any_length_is_only_out_of_range(api: Api, digits: str) -> None:
+    session = api.session()
+    for path in (f"{B}/sessions", f"{B}/sessions/{session}/messages"):
+        assert api.get(path, offset=digits).json() == []
+        for name, value, type in (
+            ("limit", digits, "less_than_equal"),
+            ("limit", f"-{digits}", "greater_than_equal"),
+            ("offset", f"-{digits}", "greater_than_equal"),
+        ):
+            [found] = problems(api.get(path, **{name: value}))
+            told = (found["type"], found["loc"], found["input"])
+            assert told == (type, ["query", name], value)
+    for odd in ("9" * 5000 + ".0", "9_" * 5000 + "9"):
+        assert problem(api.get(f"{B}/sessions", limit=odd)) == ("int_parsing", ["query", "limit"])
+    answer = api.get("/api/v1/governance/tools/x", period_hours=digits)
+    assert problem(answer) == ("less_than_equal", ["query", "period_hours"])
 
 
 NO_OBJECT = "Input should be a valid dictionary or object to extract fields from"

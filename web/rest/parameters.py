@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 from ...core.chat.paging import BIGGEST
 from .models import STORABLE, UserId, WireModel
 
-LONG_NUMBER = re.compile(r"[+-]?[0-9]+")
+INTEGER = re.compile(r"-?[0-9]+")
+LONG_NUMBER = re.compile(r"(?P<sign>[+-]?)[0-9]+")
 LONGEST_NUMBER = 100  # characters
 
 _FLAGS = {
@@ -51,18 +52,29 @@ def _no_integer() -> PydanticCustomError:
 
 
 def _bounded(value: object) -> object:
-    if isinstance(value, str) and not value.isascii():
+    if not isinstance(value, str):
+        return value
+    if not value.isascii():
         raise _no_integer()  # which pydantic would not say of what is no text
-    # Beyond some thousand digits pydantic reads no number at all; no message has such a one.
-    if isinstance(value, str) and len(value) > LONGEST_NUMBER and LONG_NUMBER.fullmatch(value):
-        return BIGGEST
-    return value
+    # Beyond some thousand digits pydantic reads no number at all; nothing has such a one.
+    if len(value) <= LONGEST_NUMBER:
+        return value
+    if not (found := LONG_NUMBER.fullmatch(value.strip())):
+        raise _no_integer()
+    return -BIGGEST if found["sign"] == "-" else BIGGEST
+
+
+def _message_id(value: object) -> object:
+    # Pydantic also reads `1.0`, `1_0`, `+1` and ` 1`; of a path, each would be another name.
+    if isinstance(value, str) and not INTEGER.fullmatch(value):
+        raise _no_integer()
+    return _bounded(value)
 
 
 WHOLE = BeforeValidator(_bounded)
 """Of numbers in queries."""
 
-MessageId = Annotated[int, WHOLE]
+MessageId = Annotated[int, BeforeValidator(_message_id)]
 
 
 class OfUser(WireModel):
