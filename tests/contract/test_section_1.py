@@ -594,6 +594,26 @@ def test_1_all_problems_of_a_request_are_told_at_once(api: Api) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("body", "type", "loc"),
+    [
+        (b"", "missing", ["body"]),
+        (b"null", "missing", ["body"]),
+        (b"{}", "missing", ["body", "message"]),
+        (b"{", "json_invalid", ["body", 1]),
+        (b"[" * 201 + b"]" * 201, "json_invalid", ["body", 0]),
+    ],
+)
+def test_1_a_problem_of_the_query_hides_none_of_the_body(
+    api: Api, body: bytes, type: str, loc: list[Any]
+) -> None:
+    answer = api.http.post(f"{B}/messages", content=body)
+    assert [(each["type"], each["loc"]) for each in problems(answer)] == [
+        ("missing", ["query", "user_id"]),
+        (type, loc),
+    ]
+
+
 NO_INTEGER = "Input should be a valid integer, unable to parse string as an integer"
 PATTERN = "^(today|week|month|all)$"
 

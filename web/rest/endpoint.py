@@ -19,7 +19,15 @@ from ...core.node import Node
 from ..auth import acting_for
 from ..state import state_of
 from .models import WireModel
-from .validation import Problem, Unprocessable, read_body, read_query, valid_body, valid_parameters
+from .validation import (
+    UNREADABLE,
+    Problem,
+    Unprocessable,
+    read_body,
+    read_query,
+    valid_body,
+    valid_parameters,
+)
 
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
@@ -112,7 +120,7 @@ class Endpoint(Operation, Generic[P, B]):
         query = read_query(request)
         params = valid_parameters(self.params, request.path_params, query, problems)
         given = await read_body(request, problems) if self.has_body else {}
-        body = None if problems and given is None else valid_body(self.body, given, problems)
+        body = None if given is UNREADABLE else valid_body(self.body, given, problems)
         if params is None or body is None or problems:
             raise Unprocessable(problems)
         return params, body

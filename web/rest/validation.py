@@ -20,6 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 Problem = dict[str, Any]
 
 BODY_SECONDS = 30.0
+UNREADABLE = object()
 
 
 class Unprocessable(Exception):
@@ -71,7 +72,8 @@ def valid_body(model: type[M], body: object, problems: list[Problem]) -> M | Non
 
 
 async def read_body(request: Request, problems: list[Problem]) -> object:
-    """The decoded JSON of a request, None for an empty body or one that is no JSON.
+    """The decoded JSON of a request, None for an empty body, and `UNREADABLE`, with the reason
+    added to `problems`, for one that is no JSON.
 
     A body that does not say it is JSON is text, which no model takes.
     """
@@ -90,11 +92,11 @@ async def read_body(request: Request, problems: list[Problem]) -> object:
         body: object = orjson.loads(raw.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         problems.append(_no_json(*_complaint(raw, error)))
-        return None
+        return UNREADABLE
     # Few have as many brackets at all, and only those need be looked through.
     if raw.count(b"[") + raw.count(b"{") > MAX_NESTING and nested_too_deep(body):
         problems.append(_no_json(0, f"Nested deeper than {MAX_NESTING} levels"))
-        return None
+        return UNREADABLE
     return body
 
 
