@@ -7,6 +7,7 @@ import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -139,6 +140,44 @@ def test_1_an_encoded_id_is_the_same_id(server: Served, api: Api) -> None:
     encoded = "".join(f"%{ord(c):02x}" for c in id)
     answer = server.raw("GET", f"{B}/sessions/{encoded}?user_id={api.user}")
     assert (answer.status, json.loads(answer.body)["session_id"]) == (200, id)
+
+
+@pytest.mark.parametrize("slash", ["%2F", "%2f"])
+def test_1_a_slash_in_an_id_is_part_of_it(server: Served, api: Api, slash: str) -> None:
+    session, request = f"session_org/{api.user}/", f"a b/é//{api.user}"
+    api.submit("hello", session_id=session, context={"request_id": request})
+    user, at = f"user_id={api.user}", f"{B}/sessions/{quote(session).replace('/', slash)}"
+
+    def call(method: str, target: str, body: object = None) -> Any:
+        content = b"" if body is None else json.dumps(body).encode()
+        answer = server.raw(method, target, JSON, body=content)
+        assert answer.status == 200, answer.body
+        return json.loads(answer.body)
+
+    assert call("GET", f"{at}?{user}")["session_id"] == session
+    assert call("PATCH", f"{at}?{user}", {"title": "t"})["title"] == "t"
+    assert len(call("GET", f"{at}/messages?{user}")) == 2
+    assert server.raw("GET", f"{at}/export?{user}").status == 200
+    status = f"/api/v1/requests/{quote(request).replace('/', slash)}/status"
+    assert call("GET", status)["state"] == "terminated"
+    tool = call("GET", f"/api/v1/governance/tools/x{slash}y")
+    assert tool["tool_name"] == "x/y"
+    put = server.raw("PUT", f"{at}?{user}", JSON, body=b"{}")
+    assert (put.status, json.loads(put.body)) == (405, {"detail": "Method Not Allowed"})
+    assert server.raw("DELETE", f"{at}?{user}&soft=false").status == 204
+    assert server.raw("GET", f"{at}?{user}").status == 404
+
+
+def test_1_an_encoded_slash_parts_nothing(server: Served, api: Api) -> None:
+    session = api.session()
+    for target in (f"{B}%2Fsessions", f"{B}/sessions%2F{session}", f"{B}/sessions%2F"):
+        answer = server.raw("GET", f"{target}?user_id={api.user}")
+        assert (answer.status, json.loads(answer.body)) == (404, {"detail": "Not Found"})
+    for id in (f"{session}%2F", f"{session}%2Fmessages", f"{session}%252F"):
+        assert server.raw("GET", f"{B}/sessions/{id}?user_id={api.user}").status == 404
+    answer = server.raw("DELETE", f"{B}/messages/1%2F2?user_id={api.user}")
+    [found] = json.loads(answer.body)["detail"]
+    assert (found["type"], found["input"]) == ("int_parsing", "1/2")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import orjson
 from pydantic import BaseModel, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...core.identity import LOCAL, Caller
@@ -19,6 +18,7 @@ from ...core.node import Node
 from ..auth import acting_for
 from ..state import state_of
 from .models import WireModel
+from .route import SlashRoute
 from .validation import (
     UNREADABLE,
     Problem,
@@ -151,15 +151,15 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield
 
 
-def routes_of(endpoints: Iterable[Endpoint[Any, Any]]) -> list[Route]:
+def routes_of(endpoints: Iterable[Endpoint[Any, Any]]) -> list[SlashRoute]:
     """One route for each path, so that a wrong method is told from an unknown path."""
     by_path: dict[str, list[Endpoint[Any, Any]]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, []).append(endpoint)
-    routes: list[Route] = []
+    routes: list[SlashRoute] = []
     for path, group in by_path.items():
         resource: ASGIApp = Resource(group)
-        routes.append(Route(path, resource, methods=[endpoint.method for endpoint in group]))
+        routes.append(SlashRoute(path, resource, methods=[endpoint.method for endpoint in group]))
     return routes
 
 
