@@ -36,7 +36,7 @@ OPTIONS: dict[InterruptKind, tuple[str, ...]] = {
 
 YES = frozenset({"yes", "y", "ok", "confirm", "approve", "true"})
 NO = frozenset({"no", "n", "cancel", "reject", "deny", "false"})
-MAX_ANSWER = {_K.CLARIFICATION: 2000}
+MAX_CLARIFICATION = 2000
 MAX_OPTION = 1000
 IN_DOUBT = ("retry", "done")
 CONFIRM = ".confirm."
@@ -88,13 +88,15 @@ class Question:
 
 
 def accept(kind: InterruptKind, options: tuple[str, ...], answer: str) -> str:
-    """The answer in the form that is stored: `yes` or `no` for a confirmation, else the option
-    as it was offered, whatever case it was answered in.
+    """The answer in the form that is stored: a clarification as it was given, `yes` or `no` for a
+    confirmation, else the option as it was offered, whatever case it was answered in.
 
     Raises:
         InvalidInput: not an answer to this kind of question; the interrupt stays open.
     """
-    text = checked("answer", answer.strip(), longest=MAX_ANSWER.get(kind, MAX_OPTION))
+    if kind is InterruptKind.CLARIFICATION:
+        return checked("answer", answer, longest=MAX_CLARIFICATION)
+    text = checked("answer", answer.strip(), longest=MAX_OPTION)
     if kind is InterruptKind.CONFIRMATION:
         word = text.lower()
         if word in YES:
@@ -102,7 +104,7 @@ def accept(kind: InterruptKind, options: tuple[str, ...], answer: str) -> str:
         if word in NO:
             return "no"
         raise InvalidInput("answer", "say yes or no")
-    if kind is InterruptKind.CLARIFICATION or not options or text in options:
+    if not options or text in options:
         return text
     alike = [each for each in options if each.strip().casefold() == text.casefold()]
     if len(alike) != 1:

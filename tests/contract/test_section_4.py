@@ -264,6 +264,16 @@ def test_4_a_clarification_resumes_the_request_with_the_text(api: Api, way: str)
     ]
 
 
+@pytest.mark.parametrize("text", [" ", "\n", "  padded\t\n", " " * 2000])
+def test_4_a_clarification_reaches_the_request_as_it_was_sent(api: Api, text: str) -> None:
+    asked = api.submit("x", context={"capability": "interview"})
+    again = clarify(api, asked["thread_id"], text).json()
+    assert again["clarification_question"] == "Second?"
+    made = completed(clarify(api, asked["thread_id"], "two").json())
+    assert made["response_text"] == f"{text} and two"
+    assert api.messages(f"session_{api.user}")[2]["content"] == text
+
+
 def test_4_the_next_question_comes_with_the_same_thread(api: Api) -> None:
     asked = api.submit("x", context={"capability": "interview"})
     assert asked["clarification_question"] == "First?"

@@ -95,7 +95,7 @@ async def test_concurrent_answers_count_once(start_node, send, ann) -> None:
 async def test_answer_that_does_not_fit_leaves_the_question_open(start_node, send, ann) -> None:
     node = await start_node(asks)
     question = (await send(node)).pending.id
-    for bad in ("", "   ", "x" * 2001):
+    for bad in ("", "x" * 2001):
         with pytest.raises(InvalidInput):
             await node.tower.resume_request(ann, question, bad)
     process = await node.tower.resume_request(ann, question, "red", wait=10)
