@@ -6,6 +6,7 @@ import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -430,6 +431,24 @@ def test_3_an_export_is_a_file_of_its_format(api: Api, format: str | None, media
     assert answer.headers["content-type"] == media
     name = f"session_{session}.{format or 'json'}"
     assert answer.headers["content-disposition"] == f"attachment; filename={name}"
+
+
+@pytest.mark.parametrize(
+    ("id", "named"),
+    [
+        *(
+            (id, f"filename=session_{id}.json")
+            for id in ("session_ann@example.com", "a+b!#$&'*^|~")
+        ),
+        ("a b", "filename=\"session_a b.json\"; filename*=UTF-8''session_a%20b.json"),
+        ("é/%41", "filename=\"session____41.json\"; filename*=UTF-8''session_%C3%A9%2F%2541.json"),
+        ('"\\;', "filename=\"session___;.json\"; filename*=UTF-8''session_%22%5C%3B.json"),
+    ],
+)
+def test_3_an_export_names_its_file_whatever_the_id(api: Api, id: str, named: str) -> None:
+    api.submit("hello", session_id=id)
+    answer = api.get(f"{B}/sessions/{quote(id, safe='')}/export")
+    assert answer.headers["content-disposition"] == f"attachment; {named}"
 
 
 def test_3_a_json_export_holds_the_session_and_its_messages(api: Api) -> None:

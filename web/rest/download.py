@@ -12,7 +12,10 @@ from starlette.types import Receive, Scope, Send
 
 from ..stall import STALLED_SECONDS, DropStalled
 
-PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
+# The characters of a token but the percent sign, which some take for an encoding. The at sign is of
+# no token, yet parts nothing in a header, and ids are often made of addresses.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~@-]+")
+NOT_QUOTABLE = re.compile(r"[^ -~]|[\"\\%/]")
 PIECE = 64 * 1024  # characters that are sent at once
 
 
@@ -39,7 +42,9 @@ class Download(StreamingResponse):
 def _attachment(filename: str) -> str:
     if PLAIN_NAME.fullmatch(filename):
         return f"attachment; filename={filename}"
-    return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+    # Clients that know the second form prefer it; others look for the first one alone.
+    like_it = NOT_QUOTABLE.sub("_", filename)
+    return f"attachment; filename=\"{like_it}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 async def _gathered(parts: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:

@@ -40,4 +40,7 @@ async def test_3_a_session_of_any_name_is_exported(api: Api) -> None:
     answer = await api.http.get(f"{B}/sessions/{quote(id, safe='')}/export?user_id=ann")
     assert answer.status_code == 200
     assert "x" not in answer.headers
-    assert answer.headers["content-disposition"].startswith("attachment; filename*=UTF-8''session_")
+    assert answer.headers["content-disposition"] == (
+        'attachment; filename="session_odd _name___X: y _.json"; '
+        "filename*=UTF-8''session_odd%20%22name%22%0D%0AX%3A%20y%20%C3%BC.json"
+    )
