@@ -326,6 +326,31 @@ def test_5_programs_get_the_dashboard_as_json(api: Api) -> None:
     ts(tools["measured_2"]["last_used"])
 
 
+@pytest.mark.parametrize(
+    ("accepts", "media"),
+    [
+        (["Application/JSON"], "application/json"),
+        (["text/plain", "application/json"], "application/json"),
+        (["application/json ; q=0.5", "*/*"], "application/json"),
+        (["application/json", "text/html;q=0"], "application/json"),
+        (["application/json", "text/html; q=0.000"], "application/json"),
+        (["application/json;q=0.001"], "application/json"),
+        (["application/json", "TEXT/HTML"], "text/html; charset=utf-8"),
+        (["application/json", "text/html"], "text/html; charset=utf-8"),
+        (["application/json;q=0"], "text/html; charset=utf-8"),
+        (["*/*, application/json; Q=0"], "text/html; charset=utf-8"),
+        (["application/jsonl"], "text/html; charset=utf-8"),
+        (["application/json-seq, x-application/json"], "text/html; charset=utf-8"),
+        (['text/plain; x="application/json"'], "text/html; charset=utf-8"),
+    ],
+)
+def test_5_what_a_header_names_is_read_from_all_of_it(
+    server: Served, accepts: list[str], media: str
+) -> None:
+    answer = server.raw("GET", f"{G}/dashboard", *(f"Accept: {each}" for each in accepts))
+    assert (answer.status, answer.header("content-type")) == (200, media)
+
+
 def test_5_the_dashboard_varies_with_what_is_accepted(api: Api) -> None:
     for accept in ("text/html", "application/json"):
         assert "accept" in page(api, accept).headers["vary"].lower()

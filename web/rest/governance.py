@@ -5,6 +5,9 @@ Agents are the capabilities that are served.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from starlette.responses import Response
 
 from ...core.chat.text import MAX_ID
@@ -25,6 +28,7 @@ from .parameters import Dashboard, OfTool
 
 GOVERNANCE = "/api/v1/governance"
 HTML = "text/html"
+REFUSED = re.compile(r"q=0(\.0*)?")
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -45,12 +49,22 @@ async def tool_health(call: Call[OfTool, Nothing]) -> ToolHealth:
 async def dashboard(call: Call[Dashboard, Nothing]) -> Response:
     """A page for people; JSON for whoever accepts that and no HTML."""
     view = await look(call.node, call.caller)
-    accept = call.request.headers.get("accept", "")
-    if JSON in accept and HTML not in accept:
+    named = _accepted(call.request.headers.getlist("accept"))
+    if JSON in named and HTML not in named:
         body = _for_programs(call.node, view).model_dump_json()
         return Response(body, headers={"Vary": "Accept"}, media_type=JSON)
     headers = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
     return Response(page(view), media_type=HTML, headers=headers)
+
+
+def _accepted(headers: Iterable[str]) -> set[str]:
+    """The types that these name: not the wildcards, nor what has the weight 0, which refuses it."""
+    named: set[str] = set()
+    for each in ",".join(headers).lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        if not any(REFUSED.fullmatch(parameter) for parameter in parameters):
+            named.add(name)
+    return named
 
 
 def _for_programs(node: Node, view: View) -> DashboardResponse:
