@@ -37,6 +37,7 @@ from .suspension import Blocked, Fenced, NotStored, Suspended
 from .usage import Account
 
 MAX_REPLY = 1_000_000  # characters
+WORDLESS = "The request ended without an answer in words."
 DECLINED = Declined.code.lower()
 log = structlog.get_logger(__name__)
 
@@ -285,7 +286,10 @@ class Runner:
                 f"the reply has {len(reply.text)} characters, at most {MAX_REPLY} are stored"
             )
         data = plain("the reply's data", reply.data)
-        return replace(reply, text=storable(reply.text), data=data)
+        text = storable(reply.text)
+        if not text and not data and not run.process.depth:
+            text = WORDLESS  # a person reads it, and would wait on after an empty message
+        return replace(reply, text=text, data=data)
 
 
 def _first(error: BaseException) -> BaseException | None:

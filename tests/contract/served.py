@@ -129,7 +129,13 @@ async def clerk(mission: Mission) -> str:
     return written
 
 
-CAPABILITIES = (interview, scholar, greedy, broken, parent, worker, clerk)
+async def taciturn(mission: Mission) -> str:
+    """Asks, and says nothing whatever the answer."""
+    await mission.confirm("Sure?")
+    return ""
+
+
+CAPABILITIES = (interview, scholar, greedy, broken, parent, worker, clerk, taciturn)
 
 
 class Plugin(ModuleType):

@@ -404,6 +404,14 @@ def test_4_the_action_that_is_held_back_runs_when_it_is_approved_and_only_then(
     assert (last["role"], last["content"]) == ("assistant", made["response_text"])
 
 
+@pytest.mark.parametrize("word", ["yes", "no"])
+def test_4_a_confirmation_is_never_answered_with_nothing(api: Api, word: str) -> None:
+    asked = api.submit("x", context={"capability": "taciturn"})
+    made = completed(confirm(api, asked["confirmation_id"], word).json())
+    last = api.messages(f"session_{api.user}")[-1]
+    assert (last["role"], last["content"]) == ("assistant", made["response_text"])
+
+
 @pytest.mark.parametrize("word", ["maybe", "yes please", "0", "1", "да", " ", "yess", "\0", "ja"])
 def test_4_other_words_are_400_and_leave_it_open(api: Api, word: str) -> None:
     id = api.submit("/confirm")["confirmation_id"]

@@ -15,6 +15,7 @@ from mission_system.core.identity import Caller
 from mission_system.core.tower import dispatch
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, Outcome, ProcessState
+from mission_system.core.tower.runner import WORDLESS
 
 
 async def echo(mission: Mission) -> Reply:
@@ -33,6 +34,21 @@ async def test_request_is_answered_and_both_messages_are_stored(start_node, send
     ]
     assert process == await node.tower.get(ann, process.pid)
     assert (await node.chat.get_session(ann, process.session_id)).message_count == 2
+
+
+async def test_only_an_answer_without_text_and_data_is_put_into_words(start_node, send) -> None:
+    async def silent(mission: Mission) -> Reply:
+        return Reply("", {"rows": 3} if mission.message == "data" else {})
+
+    async def parent(mission: Mission) -> str:
+        return repr((await mission.spawn("silent", "x")).text)
+
+    node = await start_node(parent, silent)
+    replies = [
+        (await send(node, text, capability=name)).reply
+        for name, text in (("silent", "x"), ("silent", "data"), ("parent", "x"))
+    ]
+    assert replies == [WORDLESS, "", "''"]
 
 
 async def test_a_context_is_nested_only_so_deep(start_node, send) -> None:
