@@ -38,6 +38,18 @@ class InterruptStore:
         )
         return {row["id"]: interrupt_from(row) for row in rows}
 
+    async def has_asked(self, pid: str, kind: InterruptKind) -> bool:
+        """Whether the process, or one below it, ever asked a question of this kind."""
+        # CROSS JOIN: else SQLite begins with every question that there is.
+        row = await self._persistence.fetch_one(
+            "WITH RECURSIVE tree(pid) AS (SELECT p.pid FROM process p WHERE p.pid = ?"
+            " UNION ALL SELECT p.pid FROM tree t JOIN process p ON p.parent_pid = t.pid)"
+            " SELECT 1 FROM tree t CROSS JOIN interrupt i"
+            " WHERE i.process_id = t.pid AND i.kind = ? LIMIT 1",
+            (pid, str(kind)),
+        )
+        return row is not None
+
     async def list_by_status(
         self, user_id: str, status: InterruptStatus, window: Window
     ) -> Page[Interrupt]:

@@ -14,7 +14,7 @@ from .idempotency import read_context
 from .interrupt_store import InterruptStore
 from .metrics import TowerMetrics, read_metrics
 from .model_usage import ModelUsage, usage_by_model
-from .process import Interrupt, InterruptStatus, ProcessControlBlock, Step
+from .process import Interrupt, InterruptKind, InterruptStatus, ProcessControlBlock, Step
 from .store import ProcessStore
 from .timeline import list_steps, list_steps_of
 from .usage import UsageTotal, total_usage, usage_of_sessions
@@ -34,6 +34,10 @@ class Views:
         if process is None:
             raise NotFound("process", pid)
         return process
+
+    async def has_asked(self, process: ProcessControlBlock, kind: InterruptKind) -> bool:
+        """Whether it, or a process below it, ever asked such a question, answered or not."""
+        return await self._interrupts.has_asked(process.pid, kind)
 
     async def context_of(self, caller: Caller, pid: str) -> dict[str, Any]:
         """What the request of a process gave beside its message; empty where there is none."""

@@ -306,6 +306,19 @@ def test_4_an_unknown_or_foreign_thread_is_404(api: Api, bob: Api) -> None:
     completed(clarify(api, thread).json())
 
 
+def test_4_a_request_that_never_asked_is_no_thread(api: Api) -> None:
+    for made in (api.submit("hello"), api.submit("/confirm"), api.send("hello")):
+        for id in (made["request_id"], api.status(made["request_id"])["pid"]):
+            refused(clarify(api, id), 404)
+
+
+def test_4_a_thread_whose_child_asked_was_answered(api: Api) -> None:
+    thread = api.submit("x", context={"capability": "parent"})["thread_id"]
+    for text in ("one", "two"):
+        assert clarify(api, thread, text).status_code == 200
+    refused(clarify(api, thread, "three"), 409)
+
+
 def test_4_a_clarification_is_given_once(api: Api) -> None:
     asked = api.submit("/clarify")
     clarify(api, asked["thread_id"])

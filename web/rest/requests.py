@@ -111,6 +111,8 @@ async def _question(call: Call[Nothing, ClarificationSubmit]) -> str:
         return thread
     question = asked(process, InterruptKind.CLARIFICATION)
     if question is None:
+        if not await tower.has_asked(process, InterruptKind.CLARIFICATION):
+            raise NotFound("thread", thread)
         raise Conflict("this thread waits for no clarification: it was answered, or has expired")
     return question.id
 
