@@ -16,6 +16,7 @@ from ..storage.persistence import Transaction
 from .codec import encode, encode_error
 from .journal import Record, store_record
 from .process import Outcome, ProcessControlBlock, ProcessState, Quota, Usage
+from .shares import COUNTED, least, share
 from .store import (
     close_interrupts,
     find_in_unit,
@@ -27,15 +28,13 @@ from .store import (
 
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 SPAWN = "spawn"
-_COUNTED = ("llm_calls", "tool_calls", "agent_hops", "iterations", "steps")
-_ADDED = (*_COUNTED, "tokens_in", "tokens_out", "cost", "elapsed")
+_ADDED = (*COUNTED, "tokens_in", "tokens_out", "cost", "elapsed")
 _BILL = (
     "UPDATE process SET llm_calls = llm_calls + ?, tool_calls = tool_calls + ?,"
     " agent_hops = agent_hops + ?, iterations = iterations + ?, steps = steps + ?,"
     " tokens_in = tokens_in + ?, tokens_out = tokens_out + ?, cost = cost + ?,"
     " elapsed = elapsed + ? WHERE pid = ?"
 )
-_SECONDS = ("timeout_seconds", "soft_timeout_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +72,13 @@ async def insert_children(
 ) -> tuple[list[ProcessControlBlock], list[NewEvent]]:
     """Inside the unit that suspends their parent: new processes, ready to run. The parent `keeps`
     a share where it may go on before they have ended."""
-    share = await _share(tx, parent, len(spawnings) + keeps)
+    found = await find_in_unit(tx, parent.pid)  # its quota may be another than when its run began
+    part = await share(tx, found[0] if found else parent, len(spawnings) + keeps)
     children: list[ProcessControlBlock] = []
     events: list[NewEvent] = []
     for new in spawnings:
         wanted = new.quota or new.spec.quota or default
-        child, ready = moved(_child(parent, new, _least(wanted, share), at), ProcessState.READY)
+        child, ready = moved(_child(parent, new, least(wanted, part), at), ProcessState.READY)
         input = {"context": new.context, "provider": provider_of(child.capability)}
         await insert_process(tx, child, stream, input, at)
         step = Record(new.key, SPAWN, child.capability, new.digest, "started", at)
@@ -191,48 +191,11 @@ async def billed_to(tx: Transaction, pid: str) -> dict[str, int]:
     return {name: row[name] for name in ("agent_hops", "iterations")} if row else {}
 
 
-async def lent_by(tx: Transaction, pid: str) -> dict[str, int]:
-    """Inside a unit: of each count, what the children that live may use together."""
-    given = await _given(tx, pid)
-    return {name: sum(getattr(quota, f"max_{name}") for quota in given) for name in _COUNTED}
-
-
 async def _bill(tx: Transaction, pid: str, parent_pid: str) -> None:
     """What a process has used counts as its parent's too."""
     row = await tx.fetch_one("SELECT * FROM process WHERE pid = ?", (pid,))
     if row is not None:
         await tx.execute(_BILL, (*(row[name] for name in _ADDED), parent_pid))
-
-
-async def _given(tx: Transaction, pid: str) -> list[Quota]:
-    rows = await tx.fetch_all(
-        "SELECT quota FROM process WHERE parent_pid = ? AND state NOT IN ('terminated', 'zombie')",
-        (pid,),
-    )
-    return [Quota.model_validate_json(row["quota"]) for row in rows]
-
-
-async def _share(tx: Transaction, parent: ProcessControlBlock, count: int) -> Quota:
-    """What each of `count` may use: of what the parent has left, and has not given to children
-    that still run, an equal part."""
-    given = await _given(tx, parent.pid)
-    parts: dict[str, float] = {}
-    for name in _COUNTED:
-        limit = f"max_{name}"
-        used = getattr(parent.usage, name) + sum(getattr(quota, limit) for quota in given)
-        parts[limit] = max(0, getattr(parent.quota, limit) - used) // count
-    parts["max_steps"] = max(1, parts["max_steps"])
-    for name in _SECONDS:
-        used = parent.usage.elapsed_seconds + sum(getattr(quota, name) for quota in given)
-        parts[name] = max(0.001, (getattr(parent.quota, name) - used) / count)
-    return parent.quota.model_copy(update=parts)
-
-
-def _least(wanted: Quota, share: Quota) -> Quota:
-    names = (*(f"max_{name}" for name in _COUNTED), *_SECONDS)
-    return wanted.model_copy(
-        update={name: min(getattr(wanted, name), getattr(share, name)) for name in names}
-    )
 
 
 def _child(

@@ -15,9 +15,10 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .children import Aftermath, billed_to, cancel_below, cancel_one, lent_by, settle
+from .children import Aftermath, billed_to, cancel_below, cancel_one, settle
 from .process import CRASHED, Envelope, ProcessControlBlock, ProcessState, SchedulingPriority
 from .runner import Start
+from .shares import lent_by
 from .store import find_in_unit, insert_process, moved, save_state, unfinished_in_unit
 
 SUPERSEDED = "superseded"
