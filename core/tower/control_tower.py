@@ -254,7 +254,8 @@ class ControlTower(Views):
         return await self._transitions.prioritise(pid, priority, move)
 
     async def adjust_quota(self, caller: Caller, pid: str, **changes: Any) -> ProcessControlBlock:
-        """Change limits of a process that has not ended; one that runs goes on under them.
+        """Change limits of a process that has not ended; one that runs goes on under them. What is
+        lowered is lowered below it too, as far as what it has spawned may use more than is left.
 
         Its owner may lower them; an administrator may raise them too, and may do so for the
         process of another, by its pid. `changes` are fields of `Quota`.
@@ -264,12 +265,11 @@ class ControlTower(Views):
             Conflict: it has ended.
         """
         self._check_open()
-        process = await self._governed(caller, pid)
-        process = await self._persistence.write(
-            lambda tx: adjust(tx, self._events, process.pid, changes, may_raise=caller.is_admin)
+        pid = (await self._governed(caller, pid)).pid
+        may_raise, stored = caller.is_admin, self._runner.adjust
+        return await self._persistence.write(
+            lambda tx: adjust(tx, self._events, pid, changes, may_raise=may_raise, stored=stored)
         )
-        self._runner.adjust(process.pid, process.quota)
-        return process
 
     async def fork_process(
         self, caller: Caller, pid: str, *, steps: int, message: str | None = None

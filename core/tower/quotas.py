@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +13,8 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..storage.persistence import Transaction
 from .process import ProcessControlBlock, ProcessState, Quota
-from .store import find_in_unit
+from .shares import Adjusted, grows, lower_below
+from .store import find_in_unit, save_quota
 
 ENDED = (ProcessState.TERMINATED, ProcessState.ZOMBIE)
 
@@ -31,44 +33,47 @@ def adjusted(quota: Quota, changes: dict[str, Any], *, may_raise: bool) -> Quota
         raise InvalidInput(".".join(map(str, first["loc"])), first["msg"]) from None
     for name in changes:
         before, after = getattr(quota, name), getattr(new, name)
-        if _grows(before, after) and not may_raise:
+        if grows(before, after) and not may_raise:
             raise Forbidden(f"only an administrator may raise {name}, which is {before}")
     return new
 
 
-def _grows(before: float | str, after: float | str) -> bool:
-    if isinstance(before, str) or isinstance(after, str):
-        return (before, after) == ("end", "ask")  # who is asked may extend, again and again
-    return after > before
-
-
 async def adjust(
-    tx: Transaction, log: EventLog, pid: str, changes: dict[str, Any], *, may_raise: bool
+    tx: Transaction,
+    log: EventLog,
+    pid: str,
+    changes: dict[str, Any],
+    *,
+    may_raise: bool,
+    stored: Callable[[Sequence[Adjusted]], None],
 ) -> ProcessControlBlock:
-    """One unit: the process with another quota. Raises as `adjusted`, NotFound, Conflict."""
+    """One unit: the process with another quota, and those below it with what that leaves them;
+    `stored` is called with all of them in the order of the commits.
+
+    Raises as `adjusted`, NotFound, Conflict.
+    """
     found = await find_in_unit(tx, pid)
     if found is None:
         raise NotFound("process", pid)
-    process, row = found
-    if process.state in ENDED:
-        raise Conflict(f"process {pid} has ended already ({process.outcome})")
-    quota = adjusted(process.quota, changes, may_raise=may_raise)
-    if quota == process.quota:
-        return process
-    changed = await tx.execute(
-        "UPDATE process SET quota = ? WHERE pid = ? AND quota = ?"
-        " AND state NOT IN ('terminated', 'zombie')",
-        (quota.as_json(), pid, row["quota"]),
-    )
-    if not changed:
-        raise Conflict(f"process {pid} was changed meanwhile; look at it and try again")
-    process_quota = process.quota.model_dump()
-    told = {
-        name: {"from": process_quota[name], "to": value}
-        for name, value in quota.model_dump().items()
-        if value != process_quota[name]
+    before, row = found
+    if before.state in ENDED:
+        raise Conflict(f"process {pid} has ended already ({before.outcome})")
+    after = before.changed(quota=adjusted(before.quota, changes, may_raise=may_raise))
+    if after == before:
+        return before
+    await save_quota(tx, after)
+    every = [(before, after), *await lower_below(tx, before, after)]
+    events = [_told(*each) for each in every]
+    await log.append(tx, row["session_id"], before.user_id, events, now())
+    tx.after_commit(lambda: stored(every))
+    return after
+
+
+def _told(before: ProcessControlBlock, after: ProcessControlBlock) -> NewEvent:
+    old = before.quota.model_dump()
+    changed = {
+        name: {"from": old[name], "to": value}
+        for name, value in after.quota.model_dump().items()
+        if value != old[name]
     }
-    event = NewEvent("resource.adjusted", {"quota": told}, pid)
-    await log.append(tx, row["session_id"], process.user_id, [event], now())
-    found = await find_in_unit(tx, pid)
-    return found[0] if found is not None else process
+    return NewEvent("resource.adjusted", {"quota": changed}, after.pid)

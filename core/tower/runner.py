@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,9 +30,10 @@ from .interrupts import Declined
 from .journal import Journal, load_journal
 from .ledger import Ledger, Owner
 from .mission import Mission
-from .process import CHILD, SLEEPING, ProcessControlBlock, Quota
+from .process import CHILD, SLEEPING, ProcessControlBlock
 from .questions import Notice, Questions
 from .resources import Meter
+from .shares import Adjusted
 from .suspension import Blocked, Fenced, NotStored, Suspended
 from .usage import Account
 
@@ -96,10 +97,14 @@ class Runner:
         if root is not None and root.suspended is None:
             root.suspend(Suspended(reason))
 
-    def adjust(self, pid: str, quota: Quota) -> None:
-        """The process has another quota: where it runs here, that counts from now on."""
-        if pid in self._accounts:
-            self._accounts[pid].adjust(quota)
+    def adjust(self, every: Sequence[Adjusted]) -> None:
+        """These have another quota: where they run here, or what has spawned them, that counts
+        from now on."""
+        for before, after in every:
+            if (account := self._accounts.get(after.pid)) is not None:
+                account.adjust(after.quota)
+            if (lender := self._accounts.get(after.parent_pid or "")) is not None:
+                lender.lend(before.quota, after.quota)
 
     async def save(self, pid: str) -> None:
         """Store what a run here has used until now, for who ends it from outside."""

@@ -1,11 +1,13 @@
-"""Shares: what a child may use is a part of what its parent may, in each of its limits."""
+"""Shares: what a child may use is a part of what its parent may, and shrinks with that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..storage.persistence import Transaction
 from .process import ProcessControlBlock, Quota
+from .store import save_quota, unfinished_below
 
 COUNTED = ("llm_calls", "tool_calls", "agent_hops", "iterations", "steps")
 _SECONDS = ("timeout_seconds", "soft_timeout_seconds")
@@ -13,8 +15,11 @@ _SHARED = {f"max_{name}": name for name in COUNTED} | dict.fromkeys(_SECONDS, "e
 """The limits that children share with their parent, each with the usage that it bounds."""
 _SMALLEST = {"max_steps": 1} | dict.fromkeys(_SECONDS, 0.001)
 
+Adjusted = tuple[ProcessControlBlock, ProcessControlBlock]
+"""A process before and after its quota was changed."""
 
-def _grows(before: float | str, after: float | str) -> bool:
+
+def grows(before: float | str, after: float | str) -> bool:
     """Whether this change of a limit lets a process use more."""
     if isinstance(before, str) or isinstance(after, str):
         return (before, after) == ("end", "ask")  # who is asked may extend, again and again
@@ -24,7 +29,7 @@ def _grows(before: float | str, after: float | str) -> bool:
 def least(wanted: Quota, bound: Quota, names: Iterable[str] = tuple(Quota.model_fields)) -> Quota:
     """The quota, where each of these limits lets use no more than the other's."""
     limits = {name: getattr(bound, name) for name in names}
-    lower = {name: each for name, each in limits.items() if _grows(each, getattr(wanted, name))}
+    lower = {name: each for name, each in limits.items() if grows(each, getattr(wanted, name))}
     return wanted.model_copy(update=lower)
 
 
@@ -45,6 +50,57 @@ async def lent_by(tx: Transaction, pid: str) -> dict[str, int]:
     return {name: sum(getattr(quota, f"max_{name}") for quota in given) for name in COUNTED}
 
 
+async def lower_below(
+    tx: Transaction, before: ProcessControlBlock, after: ProcessControlBlock
+) -> list[Adjusted]:
+    """Inside the unit that changes the quota of a process: limits that are lower now are lowered
+    below it too, where what is below may use more than is left. Nothing is raised."""
+    below = await unfinished_below(tx, before.pid)
+    spent: dict[tuple[str, str], float] = defaultdict(int)
+    families: dict[str, list[ProcessControlBlock]] = defaultdict(list)
+    for process in below:  # the deepest first: what is below a process is known when its turn comes
+        parent_pid = process.parent_pid or ""
+        families[parent_pid].append(process)
+        for used in {*_SHARED.values()}:
+            spent[process.pid, used] += getattr(process.usage, used)
+            spent[parent_pid, used] += spent[process.pid, used]
+    adjusted: list[Adjusted] = []
+    line = [(before, after)]
+    while line:
+        old, parent = line.pop()
+        lowered = [name for name in Quota.model_fields if grows(*_values(name, parent, old))]
+        parts = _parts(parent, families[parent.pid], spent)
+        for child in families[parent.pid]:
+            limits = {
+                limit: _at_least(limit, spent[child.pid, _SHARED[limit]] + part)
+                for limit, part in parts.items()
+            }
+            quota = least(child.quota, parent.quota.model_copy(update=limits), lowered)
+            if quota != child.quota:
+                changed = child.changed(quota=quota)
+                await save_quota(tx, changed)
+                adjusted.append((child, changed))
+                line.append((child, changed))
+    return adjusted
+
+
+def _parts(
+    parent: ProcessControlBlock,
+    children: Sequence[ProcessControlBlock],
+    spent: Mapping[tuple[str, str], float],
+) -> dict[str, float]:
+    """Of each limit that the children together may go beyond: what each may use from now on. The
+    parent keeps a part where it may go on before they have ended."""
+    count = len(children) + (not parent.awaits_child)
+    parts: dict[str, float] = {}
+    for limit, used in _SHARED.items():
+        left = getattr(parent.quota, limit) - getattr(parent.usage, used)
+        if sum(getattr(child.quota, limit) for child in children) > left:
+            rest = left - sum(spent[child.pid, used] for child in children)
+            parts[limit] = _part(limit, rest, count)
+    return parts
+
+
 def _part(limit: str, amount: float, count: int) -> float:
     amount = max(0, amount)
     return amount / count if limit in _SECONDS else amount // count
@@ -52,6 +108,12 @@ def _part(limit: str, amount: float, count: int) -> float:
 
 def _at_least(limit: str, amount: float) -> float:
     return max(_SMALLEST.get(limit, 0), amount)
+
+
+def _values(
+    name: str, first: ProcessControlBlock, second: ProcessControlBlock
+) -> tuple[float | str, float | str]:
+    return getattr(first.quota, name), getattr(second.quota, name)
 
 
 async def _given(tx: Transaction, pid: str) -> list[Quota]:

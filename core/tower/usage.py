@@ -96,6 +96,12 @@ class Account:
             self.quota = quota
             self.adjusted()
 
+    def lend(self, before: Quota, after: Quota) -> None:
+        """A child that lives has another quota."""
+        for name, lent in self.lent.items():
+            limit = f"max_{name}"
+            self.lent[name] = max(0, lent + getattr(after, limit) - getattr(before, limit))
+
     def ignore_adjustments(self) -> None:
         """Nobody is there any more who would act on another quota."""
         self.adjusted = _nothing
