@@ -149,20 +149,17 @@ async def cancel_one(
     tx: Transaction, before: ProcessControlBlock, reason: str, at: Micros
 ) -> tuple[ProcessControlBlock, list[NewEvent]]:
     """Inside a unit: this process is ended, its run fenced out, its questions closed."""
-    process, changed = moved(
-        before,
-        ProcessState.TERMINATED,
-        reason,
-        epoch=before.epoch + 1,
-        outcome=Outcome.CANCELLED,
-        completed_at=to_datetime(at),
-        error=None,
-        interrupts=(),
-    )
-    process = process.changed(reason=reason)
-    await save_state(tx, process, before.state, before.epoch)
-    await close_interrupts(tx, process.pid, at)
+    process, changed = await _end(tx, before, Outcome.CANCELLED, reason, None, at)
     return process, [changed, NewEvent("process.cancelled", {"reason": reason}, process.pid)]
+
+
+async def fail_one(
+    tx: Transaction, before: ProcessControlBlock, reason: str, error: str, at: Micros
+) -> tuple[ProcessControlBlock, list[NewEvent]]:
+    """The same of a process that has failed, whatever its run may still do."""
+    process, changed = await _end(tx, before, Outcome.FAILED, reason, error, at)
+    payload = {"reason": reason, "error": error}
+    return process, [changed, NewEvent("process.failed", payload, process.pid)]
 
 
 async def cancel_below(
@@ -189,6 +186,30 @@ async def billed_to(tx: Transaction, pid: str) -> dict[str, int]:
         (pid,),
     )
     return {name: row[name] for name in ("agent_hops", "iterations")} if row else {}
+
+
+async def _end(
+    tx: Transaction,
+    before: ProcessControlBlock,
+    outcome: Outcome,
+    reason: str,
+    error: str | None,
+    at: Micros,
+) -> tuple[ProcessControlBlock, NewEvent]:
+    process, changed = moved(
+        before,
+        ProcessState.TERMINATED,
+        reason,
+        epoch=before.epoch + 1,
+        outcome=outcome,
+        completed_at=to_datetime(at),
+        error=error,
+        interrupts=(),
+    )
+    process = process.changed(reason=reason)
+    await save_state(tx, process, before.state, before.epoch)
+    await close_interrupts(tx, process.pid, at)
+    return process, changed
 
 
 async def _bill(tx: Transaction, pid: str, parent_pid: str) -> None:

@@ -35,6 +35,7 @@ from .process import (
 from .quotas import adjust
 from .rates import RateLimits
 from .resolution import Resolver
+from .resources import Exhausted
 from .runner import Runner
 from .scheduler import Job, Lane, Scheduler
 from .sweep import Sweep
@@ -85,6 +86,7 @@ class ControlTower(Views):
             asked=self.upkeep.questions.notice,
             asleep=self.upkeep.alarms.notice,
             torn_down=self._torn_down,
+            overran=self._cut_off,
         )
         self._dispatcher = LocalDispatcher(
             Scheduler(
@@ -297,14 +299,18 @@ class ControlTower(Views):
 
     async def _accept(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this to its end, also when the caller is cancelled: what is stored must be run."""
-        task = asyncio.create_task(self.upkeep.sweep.watched(work))
-        self._accepting.add(task)
-        task.add_done_callback(self._accepting.discard)
+        task = self._undertake(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(report_lost)
             raise
+
+    def _undertake(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(self.upkeep.sweep.watched(work))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+        return task
 
     async def _submit(
         self,
@@ -371,6 +377,10 @@ class ControlTower(Views):
             self._enqueue(process)
 
     # running
+
+    def _cut_off(self, process: ProcessControlBlock, error: Exhausted) -> None:
+        task = self._undertake(self._execution.cut_off(process, error))
+        task.add_done_callback(report_lost)
 
     def _torn_down(self) -> bool:
         """Whether the event loop is closed over a tower that nobody has stopped."""

@@ -11,6 +11,7 @@ from ..storage.failures import storage_failed
 from ..trouble import Trouble
 from .children import Aftermath
 from .process import ProcessControlBlock, ProcessState
+from .resources import Exhausted
 from .runner import Runner, Start
 from .store import ProcessStore
 from .transitions import Transitions
@@ -65,6 +66,25 @@ class Execution:
                 return False
             await asyncio.sleep(pause)
             failed, start, pause = True, None, min(2 * pause, longest)
+
+    async def cut_off(self, process: ProcessControlBlock, error: Exhausted) -> None:
+        """End a process whose run goes on though its time is up; what it has used is kept."""
+        pause, longest = RETRY_SECONDS
+        while True:
+            try:
+                await self._runner.save(process.pid)
+                aftermath = await self._transitions.cut_off(process, error.reason, error.message)
+            except Exception as failure:
+                if not storage_failed(failure):
+                    raise
+                self._trouble.met(failure, pid=process.pid)
+            else:
+                self._follow(aftermath)
+                return
+            if not self._is_open():
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
 
     async def _is_settled(self, pid: str) -> bool:
         """Whether the end of the lost run was stored after all; else the process is ready again."""

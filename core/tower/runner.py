@@ -32,7 +32,7 @@ from .ledger import Ledger, Owner
 from .mission import Mission
 from .process import CHILD, SLEEPING, ProcessControlBlock
 from .questions import Notice, Questions
-from .resources import Meter
+from .resources import Exhausted, Meter
 from .shares import Adjusted
 from .suspension import Blocked, Fenced, NotStored, Suspended
 from .usage import Account
@@ -77,8 +77,10 @@ class Runner:
         asked: Notice,
         asleep: Notice,
         torn_down: Callable[[], bool],
+        overran: Callable[[ProcessControlBlock, Exhausted], None],
     ) -> None:
-        """`asked` and `asleep` hear when a question that was stored expires, or a sleep ends."""
+        """`asked` and `asleep` hear when a question that was stored expires, or a sleep ends;
+        `overran`, that a run goes on though its time is up: it is to be ended from outside."""
         self._runtime = runtime
         self._capabilities = capabilities
         self._chat = chat
@@ -87,6 +89,7 @@ class Runner:
         self._asked = asked
         self._asleep = asleep
         self._torn_down = torn_down
+        self._overran = overran
         self._roots: dict[str, Branch] = {}
         self._accounts: dict[str, Account] = {}
         self._ledgers: dict[str, Ledger] = {}
@@ -257,7 +260,11 @@ class Runner:
                 root.suspend(Suspended("timeout"))
                 task.cancel()
 
-        deadlines = Deadlines(account, run.ledger, run.meter, expire)
+        def overrun() -> None:
+            log.warning("a run goes on though its time is up", pid=run.process.pid)
+            self._overran(run.process, run.meter.out_of_time(run.ledger.elapsed()))
+
+        deadlines = Deadlines(account, run.ledger, run.meter, expire, overrun)
         deadlines.set()
         result: object = None
         try:

@@ -15,7 +15,7 @@ from ..events.event import NewEvent
 from ..events.log import EventLog
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .children import Aftermath, billed_to, cancel_below, cancel_one, settle
+from .children import Aftermath, billed_to, cancel_below, cancel_one, fail_one, settle
 from .process import CRASHED, Envelope, ProcessControlBlock, ProcessState, SchedulingPriority
 from .runner import Start
 from .shares import lent_by
@@ -102,6 +102,11 @@ class Transitions:
         """
         return await self._persistence.write(lambda tx: self._cancel(tx, pid, reason))
 
+    async def cut_off(self, run: ProcessControlBlock, reason: str, error: str) -> Aftermath:
+        """The process has failed, though this run of it goes on; nothing where it is not the
+        process's any more."""
+        return await self._persistence.write(lambda tx: self._cut_off(tx, run, reason, error))
+
     async def prioritise(
         self, pid: str, priority: SchedulingPriority, stored: Callable[[], None]
     ) -> ProcessControlBlock:
@@ -163,6 +168,22 @@ class Transitions:
         events += ended + woken
         await self._events.append(tx, row["session_id"], before.user_id, events, at)
         return process, Aftermath([parent] if parent else [], [*below, process])
+
+    async def _cut_off(
+        self, tx: Transaction, run: ProcessControlBlock, reason: str, error: str
+    ) -> Aftermath:
+        found = await find_in_unit(tx, run.pid)
+        if found is None:
+            return Aftermath()
+        (before, row), at = found, now()
+        if (before.state, before.epoch) != (ProcessState.RUNNING, run.epoch):
+            return Aftermath()
+        below, events = await cancel_below(tx, run.pid, at)
+        process, ended = await fail_one(tx, before, reason, error, at)
+        parent, woken = await settle(tx, process, None, at)
+        events += ended + woken
+        await self._events.append(tx, row["session_id"], before.user_id, events, at)
+        return Aftermath([parent] if parent else [], [*below, process])
 
     async def end_all(
         self, tx: Transaction, session: int, reason: str, events: list[NewEvent], at: Micros
