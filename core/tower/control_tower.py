@@ -174,6 +174,8 @@ class ControlTower(Views):
         with self._watchers.watching(process.pid) as watcher:
             job = job_of(process, spec.max_concurrent)
             on_busy = envelope.on_busy or spec.on_busy
+            if on_busy == "cancel_previous":
+                await self._runner.save(process.session_id)
             process = await self._accept(self._submit(envelope, process, session, job, on_busy))
             return envelope.with_process(await self._await(watcher, process, wait))
 
@@ -218,8 +220,7 @@ class ControlTower(Views):
             NotFound, Conflict: it is not there, or has ended already.
         """
         checked("reason", reason, longest=MAX_ID)
-        pid = (await self.get(caller, pid)).pid
-        return await self._accept(self._cancel(pid, reason))
+        return await self._accept(self._cancel(await self.get(caller, pid), reason))
 
     async def resume_process(self, caller: Caller, pid: str) -> ProcessControlBlock:
         """Try a process again that is blocked for want of the version it started with.
@@ -267,7 +268,9 @@ class ControlTower(Views):
             Conflict: it has ended.
         """
         self._check_open()
-        pid = (await self._governed(caller, pid)).pid
+        process = await self._governed(caller, pid)
+        pid = process.pid
+        await self._runner.save(process.session_id)  # what is used is part of what is left
         may_raise, stored = caller.is_admin, self._runner.adjust
         return await self._persistence.write(
             lambda tx: adjust(tx, self._events, pid, changes, may_raise=may_raise, stored=stored)
@@ -354,9 +357,9 @@ class ControlTower(Views):
         self._enqueue(ready)
         return ready
 
-    async def _cancel(self, pid: str, reason: str) -> ProcessControlBlock:
-        await self._runner.save(pid)
-        process, aftermath = await self._transitions.cancel(pid, reason)
+    async def _cancel(self, process: ProcessControlBlock, reason: str) -> ProcessControlBlock:
+        await self._runner.save(process.session_id)
+        process, aftermath = await self._transitions.cancel(process.pid, reason)
         self._follow(aftermath)
         return process
 

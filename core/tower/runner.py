@@ -92,7 +92,7 @@ class Runner:
         self._overran = overran
         self._roots: dict[str, Branch] = {}
         self._accounts: dict[str, Account] = {}
-        self._ledgers: dict[str, Ledger] = {}
+        self._ledgers: dict[str, tuple[str, Ledger]] = {}  # each with its session
 
     def stop(self, pid: str, reason: str) -> None:
         """Let no further step of this run begin; whoever calls this cancels its task too."""
@@ -109,11 +109,11 @@ class Runner:
             if (lender := self._accounts.get(after.parent_pid or "")) is not None:
                 lender.lend(before.quota, after.quota)
 
-    async def save(self, pid: str) -> None:
-        """Store what a run here has used until now, for who ends it from outside."""
-        if pid in self._ledgers:
-            with suppress(Fenced, NotStored):
-                await self._ledgers[pid].commit()
+    async def save(self, session_id: str) -> None:
+        """Store what the runs of a session here have used until now, for who ends some of them from
+        outside."""
+        ledgers = [each for session, each in self._ledgers.values() if session == session_id]
+        await asyncio.gather(*(_commit(each) for each in ledgers))
 
     async def run(self, start: Start) -> Ran | None:
         """Run to the end of this run.
@@ -127,7 +127,8 @@ class Runner:
         account = Account(process.quota, process.usage, start.billed, start.lent)
         self._accounts[process.pid] = account
         ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
-        self._roots[process.pid], self._ledgers[process.pid] = root, ledger
+        self._roots[process.pid] = root
+        self._ledgers[process.pid] = process.session_id, ledger
         if process.epoch == 1:
             self._runtime.timings.began(process.created_at, process.started_at)
         questions = Questions(owner, self._chat, self._asked)
@@ -302,6 +303,11 @@ class Runner:
         if not text and not data and not run.process.depth:
             text = WORDLESS  # a person reads it, and would wait on after an empty message
         return replace(reply, text=text, data=data)
+
+
+async def _commit(ledger: Ledger) -> None:
+    with suppress(Fenced, NotStored, Exception):  # what has broken it is for its own run to tell
+        await ledger.commit()
 
 
 def _first(error: BaseException) -> BaseException | None:

@@ -115,6 +115,38 @@ async def test_what_a_cancelled_run_has_used_counts(start_node, send, ann, leap)
     assert await added_up(node) == await recount(node)
 
 
+@pytest.mark.parametrize("end", ["cancel the parent", "supersede", "cancel the parent of both"])
+async def test_what_a_run_has_used_counts_whoever_ends_it(start_node, send, ann, end: str) -> None:
+    running: list[str] = []
+
+    async def hangs(mission: Mission) -> str:
+        running.append(mission.pid)
+        await mission.step("hang", asyncio.Event().wait)
+        return "never"
+
+    async def parent(mission: Mission) -> str:
+        await mission.gather(*(mission.spawn("hangs", each) for each in mission.message.split()))
+        return "never"
+
+    node = await start_node(hangs, parent)
+    capability = "hangs" if end == "supersede" else "parent"
+    message = "one two" if end.endswith("both") else "one"
+    process = await send(node, message, capability=capability, wait=None)
+    async with asyncio.timeout(10):
+        while len(running) < len(message.split()):
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    if end == "supersede":
+        session = process.session_id
+        await send(node, session_id=session, on_busy="cancel_previous", wait=None)
+    else:
+        await node.tower.cancel_request(ann, process.pid)
+    ended = await node.tower.get_many(ann, running[: len(message.split())])
+    assert all(each.usage.elapsed_seconds >= 0.2 for each in ended.values())
+    usage = await node.tower.usage(ann, process.session_id)
+    assert usage.elapsed_seconds >= 0.2 * len(ended)
+
+
 async def test_what_all_have_used_is_added_up_already(
     start_node, send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
