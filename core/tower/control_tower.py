@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakValueDictionary
 
 from ..capabilities import CapabilityRegistry, OnBusy
@@ -18,7 +17,8 @@ from ..events.log import EventLog
 from ..identity import Caller
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
-from .admission import check_request, find_session, new_process, report_lost
+from .accepted import Accepted
+from .admission import check_request, find_session, new_process
 from .children import Aftermath
 from .dispatch import LocalDispatcher, job_of
 from .execution import Execution
@@ -43,8 +43,6 @@ from .transitions import Transitions
 from .upkeep import Upkeep
 from .views import Views
 from .watchers import Watcher, Watchers
-
-T = TypeVar("T")
 
 
 class ControlTower(Views):
@@ -104,7 +102,7 @@ class ControlTower(Views):
             lambda aftermath: self._follow(aftermath),
             lambda: self._dispatcher.open,
         )
-        self._accepting: set[asyncio.Task[Any]] = set()
+        self._accepted = Accepted(self.upkeep.sweep)
         self._turns: WeakValueDictionary[Lane, asyncio.Lock] = WeakValueDictionary()
         self._open = False
         chat.on_removal(self._end_session)
@@ -127,8 +125,7 @@ class ControlTower(Views):
         """Accept nothing more, let running work finish for a while, park the rest."""
         self._open = False
         await self.upkeep.stop()
-        if self._accepting:
-            await asyncio.wait(self._accepting)
+        await self._accepted.drained()
         await self._dispatcher.park(
             self._runtime.settings.shutdown_seconds,
             lambda pid: self._runner.stop(pid, "parked"),
@@ -176,7 +173,9 @@ class ControlTower(Views):
             on_busy = envelope.on_busy or spec.on_busy
             if on_busy == "cancel_previous":
                 await self._runner.save(process.session_id)
-            process = await self._accept(self._submit(envelope, process, session, job, on_busy))
+            process = await self._accepted.do(
+                self._submit(envelope, process, session, job, on_busy)
+            )
             return envelope.with_process(await self._await(watcher, process, wait))
 
     async def resume_request(
@@ -204,7 +203,7 @@ class ControlTower(Views):
             raise NotFound("interrupt", interrupt_id)
         root = await self._store.root_of(await self.get(caller, interrupt.pid))
         with self._watchers.watching(root.pid) as watcher:
-            process = await self._accept(self._resume(interrupt, answer))
+            process = await self._accepted.do(self._resume(interrupt, answer))
             if process.pid == root.pid:
                 return await self._await(watcher, process, wait)
             if wait is not None:
@@ -220,7 +219,7 @@ class ControlTower(Views):
             NotFound, Conflict: it is not there, or has ended already.
         """
         checked("reason", reason, longest=MAX_ID)
-        return await self._accept(self._cancel(await self.get(caller, pid), reason))
+        return await self._accepted.do(self._cancel(await self.get(caller, pid), reason))
 
     async def resume_process(self, caller: Caller, pid: str) -> ProcessControlBlock:
         """Try a process again that is blocked for want of the version it started with.
@@ -238,7 +237,7 @@ class ControlTower(Views):
                 f"capability '{process.capability}' version {process.version} is not served here;"
                 " install it and restart"
             )
-        return await self._accept(self._unblock(process))
+        return await self._accepted.do(self._unblock(process))
 
     async def set_priority(
         self, caller: Caller, pid: str, priority: SchedulingPriority
@@ -290,7 +289,9 @@ class ControlTower(Views):
         self._check_open()
         await self._rates.take(caller.user_id)
         origin = await self.get(caller, pid)
-        return await self._accept(self._fork(caller, origin, forked(origin, steps, message), steps))
+        return await self._accepted.do(
+            self._fork(caller, origin, forked(origin, steps, message), steps)
+        )
 
     async def wait(self, caller: Caller, pid: str, timeout: float) -> ProcessControlBlock:
         """The process once it is settled, or as it is after `timeout` seconds."""
@@ -299,21 +300,6 @@ class ControlTower(Views):
             return process if process.settled else await self._await(watcher, process, timeout)
 
     # units, and what must follow them
-
-    async def _accept(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do this to its end, also when the caller is cancelled: what is stored must be run."""
-        task = self._undertake(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(report_lost)
-            raise
-
-    def _undertake(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(self.upkeep.sweep.watched(work))
-        self._accepting.add(task)
-        task.add_done_callback(self._accepting.discard)
-        return task
 
     async def _submit(
         self,
@@ -382,8 +368,7 @@ class ControlTower(Views):
     # running
 
     def _cut_off(self, process: ProcessControlBlock, error: Exhausted) -> None:
-        task = self._undertake(self._execution.cut_off(process, error))
-        task.add_done_callback(report_lost)
+        self._accepted.begin(self._execution.cut_off(process, error))
 
     def _torn_down(self) -> bool:
         """Whether the event loop is closed over a tower that nobody has stopped."""

@@ -373,7 +373,7 @@ def check_nothing_is_held(node: Node) -> None:
     assert dispatcher._scheduler._lanes == {}
     assert dispatcher._tasks == dispatcher._starts == dispatcher._returning == {}
     assert tower._watchers._watchers == tower._runner._roots == tower._runner._accounts == {}
-    assert not tower._accepting
+    assert not tower._accepted
 
 
 def check_processes(bench: Bench) -> None:
