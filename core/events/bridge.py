@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..tower.process import ASKED_AS_TEXT
 from .event import Event
 from .types import NAMESPACES
 
@@ -133,17 +134,17 @@ def _question(payload: Payload, request: Request) -> tuple[str, Payload]:
     if kind == "confirmation":
         shown = {"confirmation_message": question, "confirmation_id": payload["interrupt_id"]}
         return "orchestrator.confirmation", {"request_id": request_id, **shown}
-    if kind in ("resource_exhausted", "timeout"):
-        limit = payload["data"] or {}
-        return "orchestrator.resource_exhausted", {
-            "request_id": request_id,
-            "resource": limit.get("resource"),
-            "usage": limit.get("used"),
-            "quota": limit.get("limit"),
-        }
-    question = spelled_out(question, payload["options"])
-    shown = {"clarification_question": question, "thread_id": request.pid}  # as HTTP answers it
-    return "orchestrator.clarification", {"request_id": request_id, **shown}
+    if kind in ASKED_AS_TEXT:
+        question = spelled_out(question, payload["options"])
+        shown = {"clarification_question": question, "thread_id": request.pid}  # as HTTP says it
+        return "orchestrator.clarification", {"request_id": request_id, **shown}
+    limit = payload["data"] or {}
+    return "orchestrator.resource_exhausted", {
+        "request_id": request_id,
+        "resource": limit.get("resource"),
+        "usage": limit.get("used"),
+        "quota": limit.get("limit"),
+    }
 
 
 def _stage(event: Event, request: Request) -> tuple[str, Payload] | None:

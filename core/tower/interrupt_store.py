@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import orjson
@@ -38,15 +38,16 @@ class InterruptStore:
         )
         return {row["id"]: interrupt_from(row) for row in rows}
 
-    async def has_asked(self, pid: str, kind: InterruptKind) -> bool:
-        """Whether the process, or one below it, ever asked a question of this kind."""
+    async def has_asked(self, pid: str, kinds: Collection[InterruptKind]) -> bool:
+        """Whether the process, or one below it, ever asked a question of one of these kinds."""
+        marks = ", ".join("?" * len(kinds))
         # CROSS JOIN: else SQLite begins with every question that there is.
         row = await self._persistence.fetch_one(
-            "WITH RECURSIVE tree(pid) AS (SELECT p.pid FROM process p WHERE p.pid = ?"
+            "WITH RECURSIVE tree(pid) AS (SELECT p.pid FROM process p WHERE p.pid = ?"  # noqa: S608
             " UNION ALL SELECT p.pid FROM tree t JOIN process p ON p.parent_pid = t.pid)"
             " SELECT 1 FROM tree t CROSS JOIN interrupt i"
-            " WHERE i.process_id = t.pid AND i.kind = ? LIMIT 1",
-            (pid, str(kind)),
+            f" WHERE i.process_id = t.pid AND i.kind IN ({marks}) LIMIT 1",
+            (pid, *map(str, kinds)),
         )
         return row is not None
 

@@ -72,6 +72,17 @@ class InterruptKind(StrEnum):
     SYSTEM_ERROR = "system_error"
 
 
+ASKED_AS_TEXT = frozenset(
+    {
+        InterruptKind.CLARIFICATION,
+        InterruptKind.AGENT_REVIEW,
+        InterruptKind.CHECKPOINT,
+        InterruptKind.SYSTEM_ERROR,
+    }
+)
+"""Kinds that clients which know no other than a clarification are shown, and answer, as one."""
+
+
 class InterruptStatus(StrEnum):
     PENDING = "pending"
     RESOLVED = "resolved"

@@ -17,7 +17,13 @@ from .appeals import PREFIX, extended
 from .codec import expired_error
 from .interrupts import accept
 from .journal import Record, store_record
-from .process import Interrupt, InterruptKind, InterruptStatus, ProcessControlBlock, ProcessState
+from .process import (
+    ASKED_AS_TEXT,
+    Interrupt,
+    InterruptStatus,
+    ProcessControlBlock,
+    ProcessState,
+)
 from .store import find_in_unit, moved, save_quota, save_state
 
 NEVER: Micros = (1 << 63) - 1
@@ -104,7 +110,7 @@ class Resolver:
         if answer is not None:
             payload["answer"] = answer
         events = [NewEvent(f"interrupt.{status}", payload, interrupt.pid)]
-        if answer is not None and interrupt.kind is InterruptKind.CLARIFICATION:
+        if answer is not None and interrupt.kind in ASKED_AS_TEXT:
             _, said = await self._chat.insert_message(
                 tx, row["session_id"], interrupt.pid, "user", answer, at
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..chat.paging import START, Window
@@ -35,9 +35,11 @@ class Views:
             raise NotFound("process", pid)
         return process
 
-    async def has_asked(self, process: ProcessControlBlock, kind: InterruptKind) -> bool:
+    async def has_asked(
+        self, process: ProcessControlBlock, kinds: Collection[InterruptKind]
+    ) -> bool:
         """Whether it, or a process below it, ever asked such a question, answered or not."""
-        return await self._interrupts.has_asked(process.pid, kind)
+        return await self._interrupts.has_asked(process.pid, kinds)
 
     async def context_of(self, caller: Caller, pid: str) -> dict[str, Any]:
         """What the request of a process gave beside its message; empty where there is none."""

@@ -135,7 +135,20 @@ async def taciturn(mission: Mission) -> str:
     return ""
 
 
-CAPABILITIES = (interview, scholar, greedy, broken, parent, worker, clerk, taciturn)
+async def reviewer(mission: Mission) -> str:
+    """Asks what a person is to look at."""
+    return f"reviewed: {await mission.review('Look at this')}"
+
+
+async def checkpointer(mission: Mission) -> str:
+    await mission.checkpoint("Go on?")
+    return "went on"
+
+
+CAPABILITIES = (
+    *(interview, scholar, greedy, broken, parent, worker, clerk),
+    *(taciturn, reviewer, checkpointer),
+)
 
 
 class Plugin(ModuleType):

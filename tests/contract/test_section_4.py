@@ -298,6 +298,50 @@ def test_4_a_question_of_a_child_is_answered_in_the_thread_of_its_request(api: A
     assert made["response_text"] == "the child said: one and two"
 
 
+@pytest.mark.parametrize(
+    ("capability", "question", "answer", "reply"),
+    [
+        ("reviewer", "Look at this\n- approve\n- reject", "Reject", "reviewed: reject"),
+        ("checkpointer", "Go on?\n- continue\n- stop", "continue", "went on"),
+    ],
+)
+def test_4_a_question_of_any_kind_is_asked_as_a_clarification_and_answered_as_one(
+    api: Api, capability: str, question: str, answer: str, reply: str
+) -> None:
+    asked = api.submit("x", context={"capability": capability})
+    outcome(
+        asked,
+        status="clarification_needed",
+        clarification_needed=True,
+        clarification_question=question,
+        thread_id=asked["thread_id"],
+    )
+    other = refused(clarify(api, asked["thread_id"], "whatever"), 400)
+    assert all(option.strip("- ") in other for option in question.splitlines()[1:])
+    assert api.status(asked["request_id"])["state"] == "waiting"
+    made = completed(clarify(api, asked["thread_id"], answer).json())
+    assert made["response_text"] == reply
+    said = [each["content"] for each in api.messages(f"session_{api.user}")]
+    assert said == ["x", question.splitlines()[0], answer.lower(), reply]
+    refused(clarify(api, asked["thread_id"], answer), 409)
+
+
+def test_4_a_question_is_answered_by_its_own_id_too(api: Api, bob: Api, server: Served) -> None:
+    def question(kind: str) -> str:
+        async def read() -> Any:
+            return await server.plugin.runtime.persistence.fetch_one(
+                "SELECT id FROM interrupt WHERE user_id = ? AND kind = ?", (api.user, kind)
+            )
+
+        return str(server.run(read())[0])
+
+    api.submit("x", context={"capability": "reviewer"})
+    api.submit("x", context={"capability": "asking"})
+    refused(clarify(bob, question("agent_review"), "approve"), 404)
+    refused(clarify(api, question("resource_exhausted"), "extend"), 404)
+    completed(clarify(api, question("agent_review"), "approve").json())
+
+
 def test_4_an_unknown_or_foreign_thread_is_404(api: Api, bob: Api) -> None:
     thread = api.submit("/clarify")["thread_id"]
     for who, id in ((api, "unknown"), (bob, thread), (api, "nul\0"), (api, "x" * 5000)):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ...core.events.bridge import spelled_out
 from ...core.tower.process import (
+    ASKED_AS_TEXT,
     Interrupt,
     InterruptKind,
     Outcome,
@@ -13,6 +16,8 @@ from ...core.tower.process import (
 from .models import MessageSendResponse, SubmitRequestResponse
 
 ENDED = (ProcessState.TERMINATED, ProcessState.ZOMBIE)
+ANSWERABLE = ASKED_AS_TEXT | {InterruptKind.CONFIRMATION}
+"""Kinds of questions that can be answered here; of others a client sees that it is `processing`."""
 
 
 def message_outcome(process: ProcessControlBlock) -> MessageSendResponse:
@@ -23,15 +28,16 @@ def message_outcome(process: ProcessControlBlock) -> MessageSendResponse:
     if process.state in ENDED:
         made.status = "completed" if process.outcome is Outcome.COMPLETED else "failed"
         made.response = _said(process)
-    elif question := asked(process, InterruptKind.CONFIRMATION):
-        made.status = "completed"
-        made.confirmation_needed = True
-        made.confirmation_message = question.question
-        made.confirmation_id = question.id
-    elif question := asked(process, InterruptKind.CLARIFICATION):
-        made.clarification_needed = True
-        made.clarification_question = spelled_out(question.question, question.options)
-        made.thread_id = process.pid
+    elif question := asked(process):
+        if question.kind is InterruptKind.CONFIRMATION:
+            made.status = "completed"
+            made.confirmation_needed = True
+            made.confirmation_message = question.question
+            made.confirmation_id = question.id
+        else:
+            made.clarification_needed = True
+            made.clarification_question = spelled_out(question.question, question.options)
+            made.thread_id = process.pid
     return made
 
 
@@ -40,22 +46,25 @@ def request_outcome(process: ProcessControlBlock) -> SubmitRequestResponse:
     if process.state in ENDED:
         made.status = "completed" if process.outcome is Outcome.COMPLETED else "failed"
         made.response = made.response_text = _said(process)
-    elif question := asked(process, InterruptKind.CONFIRMATION):
-        made.status = "confirmation_needed"
-        made.confirmation_needed = True
-        made.confirmation_message = question.question
-        made.confirmation_id = question.id
-    elif question := asked(process, InterruptKind.CLARIFICATION):
-        made.status = "clarification_needed"
-        made.clarification_needed = True
-        made.clarification_question = spelled_out(question.question, question.options)
-        made.thread_id = process.pid
+    elif question := asked(process):
+        if question.kind is InterruptKind.CONFIRMATION:
+            made.status = "confirmation_needed"
+            made.confirmation_needed = True
+            made.confirmation_message = question.question
+            made.confirmation_id = question.id
+        else:
+            made.status = "clarification_needed"
+            made.clarification_needed = True
+            made.clarification_question = spelled_out(question.question, question.options)
+            made.thread_id = process.pid
     return made
 
 
-def asked(process: ProcessControlBlock, kind: InterruptKind) -> Interrupt | None:
-    """The first open question of this kind."""
-    return next((each for each in process.interrupts if each.kind is kind), None)
+def asked(
+    process: ProcessControlBlock, kinds: Collection[InterruptKind] = ANSWERABLE
+) -> Interrupt | None:
+    """The oldest open question of these kinds."""
+    return next((each for each in process.interrupts if each.kind in kinds), None)
 
 
 def _said(process: ProcessControlBlock) -> str | None:

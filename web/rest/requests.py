@@ -10,7 +10,7 @@ from ...core.chat.text import MAX_ID, checked, known_form
 from ...core.errors import Conflict, InvalidInput, NotFound
 from ...core.tower.admission import default_session
 from ...core.tower.metrics import TowerMetrics
-from ...core.tower.process import Envelope, InterruptKind
+from ...core.tower.process import ASKED_AS_TEXT, Envelope, Interrupt, InterruptKind
 from .endpoint import Call, Endpoint, Nothing
 from .models import (
     ClarificationSubmit,
@@ -66,9 +66,9 @@ async def answer_clarification(call: Call[Nothing, ClarificationSubmit]) -> Subm
     question = await _question(call)
     process = await call.node.tower.resume_request(
         call.caller,
-        question,
+        question.id,
         call.body.clarification,
-        kind=InterruptKind.CLARIFICATION,
+        kind=question.kind,
         wait=seconds(call),
     )
     return request_outcome(process)
@@ -102,19 +102,22 @@ async def metrics(call: Call[Nothing, Nothing]) -> TowerMetrics:
     return await call.node.tower.metrics()
 
 
-async def _question(call: Call[Nothing, ClarificationSubmit]) -> str:
-    """The id of the question that a thread waits on; a question's own id will do too."""
+async def _question(call: Call[Nothing, ClarificationSubmit]) -> Interrupt:
+    """The question that a thread waits on; a question's own id will do too."""
     tower, thread = call.node.tower, known_form("thread", call.body.thread_id)
     try:
         process = await tower.get(call.caller, thread)
     except NotFound:
-        return thread
-    question = asked(process, InterruptKind.CLARIFICATION)
-    if question is None:
-        if not await tower.has_asked(process, InterruptKind.CLARIFICATION):
+        question = await tower.get_interrupt(call.caller, thread)
+        if question.kind not in ASKED_AS_TEXT:
+            raise NotFound("thread", thread) from None
+        return question
+    found = asked(process, ASKED_AS_TEXT)
+    if found is None:
+        if not await tower.has_asked(process, ASKED_AS_TEXT):
             raise NotFound("thread", thread)
         raise Conflict("this thread waits for no clarification: it was answered, or has expired")
-    return question.id
+    return found
 
 
 def _text(context: dict[str, Any], name: str) -> str | None:
