@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ import structlog
 from starlette.websockets import WebSocket
 
 from ..core.errors import NotFound
-from ..core.events.bridge import EventBridge, LegacyEvent, Request
+from ..core.events.bridge import EventBridge, LegacyEvent, Request, named_by
 from ..core.events.event import Event
 from ..core.identity import Caller
 from ..core.node import Node
@@ -108,7 +109,17 @@ class WebSocketEventManager:
                     log.exception("ws.untold", type=event.type, stream=event.stream, seq=event.seq)
 
     async def _tell_one(self, event: Event) -> None:
-        request = await self._request_of(event.pid) if event.pid is not None else None
+        request = named_by(event)
+        if request is None:
+            request = await self._request_of(event.pid) if event.pid is not None else None
+        elif event.type == "process.created":
+            self._remember(request.pid, request)
+        elif await self._request_of(request.pid) is None:
+            # Its session has taken what told of its start along; a start comes before every end.
+            self._tell_all(replace(event, type="process.created"), request)
+        self._tell_all(event, request)
+
+    def _tell_all(self, event: Event, request: Request | None) -> None:
         told = self._bridge.translate(event, request)
         if told is None:
             return
@@ -131,10 +142,13 @@ class WebSocketEventManager:
         else:
             request = Request(process.pid, process.request_id)
         if request is not None:
-            self._requests[pid] = request
-            if len(self._requests) > REMEMBERED:
-                self._requests.popitem(last=False)
+            self._remember(pid, request)
         return request
+
+    def _remember(self, pid: str, request: Request) -> None:
+        self._requests[pid] = request
+        if len(self._requests) > REMEMBERED:
+            self._requests.popitem(last=False)
 
     async def _process(self, pid: str) -> ProcessControlBlock:
         for _ in range(TRIES - 1):

@@ -24,6 +24,15 @@ class Request:
     request_id: str
 
 
+def named_by(event: Event) -> Request | None:
+    """The request that the first or the last event of its process names: whoever hears of the
+    last may find nothing stored any more. None for every other, and for a spawned process."""
+    if event.pid is None or event.type not in _ORCHESTRATOR or event.payload.get("parent_pid"):
+        return None
+    request_id = event.payload.get("request_id")
+    return None if request_id is None else Request(event.pid, request_id)
+
+
 @dataclass(frozen=True, slots=True)
 class LegacyEvent:
     """One frame for a former client. `timestamp` is ISO-8601."""

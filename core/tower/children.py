@@ -150,7 +150,8 @@ async def cancel_one(
 ) -> tuple[ProcessControlBlock, list[NewEvent]]:
     """Inside a unit: this process is ended, its run fenced out, its questions closed."""
     process, changed = await _end(tx, before, Outcome.CANCELLED, reason, None, at)
-    return process, [changed, NewEvent("process.cancelled", {"reason": reason}, process.pid)]
+    payload = {"reason": reason, **process.names}
+    return process, [changed, NewEvent("process.cancelled", payload, process.pid)]
 
 
 async def fail_one(
@@ -158,7 +159,7 @@ async def fail_one(
 ) -> tuple[ProcessControlBlock, list[NewEvent]]:
     """The same of a process that has failed, whatever its run may still do."""
     process, changed = await _end(tx, before, Outcome.FAILED, reason, error, at)
-    payload = {"reason": reason, "error": error}
+    payload = {"reason": reason, "error": error, **process.names}
     return process, [changed, NewEvent("process.failed", payload, process.pid)]
 
 

@@ -149,12 +149,12 @@ class Ending:
             await forget_alarm(tx, self._before.pid)
 
     def _story(self) -> list[NewEvent]:
-        pid = self._before.pid
+        pid, payload = self._before.pid, dict[str, Any](self._before.names)
         if self._outcome is Outcome.COMPLETED:
-            payload: dict[str, Any] = {"message_id": self.process.reply_message_id}
+            payload["message_id"] = self.process.reply_message_id
             return [NewEvent("process.completed", payload, pid)]
         if self._outcome is Outcome.FAILED:
-            payload = {"reason": self._reason, "error": self._error}
+            payload |= {"reason": self._reason, "error": self._error}
             return [NewEvent("process.failed", payload, pid)]
         return []
 

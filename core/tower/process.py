@@ -229,6 +229,12 @@ class ProcessControlBlock:
         return copy
 
     @property
+    def names(self) -> dict[str, str]:
+        """What an event of its end says of it: by then it may be gone, with its session."""
+        named = {"request_id": self.request_id}
+        return named if self.parent_pid is None else {**named, "parent_pid": self.parent_pid}
+
+    @property
     def pending(self) -> Interrupt | None:
         """The interrupt to answer next, or None."""
         return self.interrupts[0] if self.interrupts else None

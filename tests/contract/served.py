@@ -123,6 +123,11 @@ async def parent(mission: Mission) -> str:
     return f"the child said: {(await mission.spawn('interview', 'x')).text}"
 
 
+async def foreman(mission: Mission) -> str:
+    """Has another hold the gate."""
+    return (await mission.spawn("held", mission.message)).text
+
+
 async def clerk(mission: Mission) -> str:
     """Does what nobody may do unasked."""
     written: str = await mission.tools.write_down(text=mission.message)
@@ -147,7 +152,7 @@ async def checkpointer(mission: Mission) -> str:
 
 CAPABILITIES = (
     *(interview, scholar, greedy, broken, parent, worker, clerk),
-    *(taciturn, reviewer, checkpointer),
+    *(taciturn, reviewer, checkpointer, foreman),
 )
 
 

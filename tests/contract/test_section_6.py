@@ -304,6 +304,54 @@ def test_6_what_ends_with_its_session_is_cancelled(
     assert told == ["orchestrator.cancelled"]
 
 
+@pytest.mark.parametrize("capability", ["held", "foreman"])
+def test_6_what_ends_with_its_session_is_told_to_a_client_that_came_later(
+    api: Api, server: Served, gate: str, capability: str
+) -> None:
+    def ask(n: int) -> httpx.Response:
+        if n == 1:
+            assert server.gates.reached[gate].wait(60)
+            with listening(server) as late:
+                deleted = api.call("DELETE", f"{B}/sessions/session_{api.user}", soft="false")
+                late.chat(f"session_{api.user}", "chat.session.deleted")
+                late.ping()
+            heard.extend(e["event"] for e in late.of_request(gate))
+            return deleted
+        context = {"capability": capability, "request_id": gate}
+        return api.post("requests", user_message=gate, context=context)
+
+    heard: list[str] = []
+    _, deleted = at_once(2, ask)
+    assert deleted.status_code == 204
+    assert heard == ["orchestrator.started", "orchestrator.cancelled"]
+
+
+def test_6_what_is_gone_as_soon_as_it_was_sent_is_told_all_the_same(
+    api: Api, listener: Listener, gate: str
+) -> None:
+    """Many, for the session must be gone before its events are read."""
+    ids = [f"{n} of {api.user}" for n in range(20)]
+
+    def ask(n: int) -> httpx.Response:
+        session, id = f"gone {n // 2}", ids[n // 2]
+        if n % 2 == 0:
+            context = {"capability": "held", "request_id": id}
+            return api.post("requests", user_message=gate, session_id=session, context=context)
+        while True:
+            gone = api.call("DELETE", f"{B}/sessions/{session}", soft="false")
+            if gone.status_code == 204:
+                return gone
+
+    at_once(2 * len(ids), ask)
+    left = {f"gone {n}" for n in range(len(ids))}
+    while left:
+        gone = listener.until(lambda e: e["event"] == "chat.session.deleted")
+        left.discard(gone["payload"]["session_id"])
+    for id in ids:
+        told = [each["event"] for each in listener.of_request(id)]
+        assert told == ["orchestrator.started", "orchestrator.cancelled"]
+
+
 def test_6_stages_and_tools_are_told(api: Api, listener: Listener) -> None:
     made = api.submit("word", context={"capability": "scholar"})
     listener.outcome(made["request_id"])
