@@ -61,8 +61,8 @@ class EventBridge:
             translated = _of_session(event)
         elif request is None:
             return None
-        elif event.type == "interrupt.raised":
-            translated = _question(event.payload, request)
+        elif event.type.startswith("interrupt."):
+            translated = _next_question(event, request)
         elif event.pid != request.pid:
             return None  # of a spawned process, which its client knows nothing of
         else:
@@ -136,6 +136,15 @@ _ORCHESTRATOR: dict[str, Callable[[Event], tuple[str, Payload]]] = {
 def spelled_out(question: str, options: Sequence[str]) -> str:
     """A question with what it suggests: former clients are shown a text, and no options."""
     return "\n".join([question, *(f"- {option}" for option in options)])
+
+
+def _next_question(event: Event, request: Request) -> tuple[str, Payload] | None:
+    """Of the questions of a request one at a time, the oldest, as HTTP shows them."""
+    if event.type == "interrupt.raised":
+        asked = None if event.payload.get("behind") else event.payload
+    else:
+        asked = event.payload.get("next")
+    return None if asked is None else _question(asked, request)
 
 
 def _question(payload: Payload, request: Request) -> tuple[str, Payload]:

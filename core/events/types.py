@@ -68,11 +68,16 @@ _TYPES = (
     _type("tool.completed", "step tool status seconds", "The tool returned or failed."),
     _type(
         "interrupt.raised",
-        "interrupt_id kind question options data message_id expires_at",
-        "The process asks a person.",
+        "interrupt_id kind question options data message_id expires_at behind?",
+        "The process asks a person; with `behind`, while that older question of its request is"
+        " open.",
     ),
-    _type("interrupt.resolved", "interrupt_id kind question answer", "A person has answered."),
-    _type("interrupt.expired", "interrupt_id kind question", "Nobody answered in time."),
+    _type(
+        "interrupt.resolved",
+        "interrupt_id kind question answer next?",
+        "A person has answered; `next` is the oldest question of the request that is still open.",
+    ),
+    _type("interrupt.expired", "interrupt_id kind question next?", "Nobody answered in time."),
     _type("resource.warning", "resource used limit", "80 % of a limit are used; told once."),
     _type("resource.exhausted", "resource used limit", "A call would have broken a limit."),
     _type("resource.adjusted", "quota", "Limits were changed: from and to, by name."),

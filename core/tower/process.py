@@ -161,6 +161,17 @@ class Interrupt:
     expires_at: datetime | None
     resolved_at: datetime | None
 
+    def as_json(self) -> dict[str, Any]:
+        """What an event tells of it."""
+        return {
+            "interrupt_id": self.id,
+            "kind": self.kind,
+            "question": self.question,
+            "options": list(self.options),
+            "data": self.data,
+            "expires_at": self.expires_at,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:

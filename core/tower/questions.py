@@ -12,6 +12,7 @@ from ..events.event import NewEvent
 from ..storage.persistence import Transaction
 from .interrupts import OPTIONS, Question
 from .ledger import Owner
+from .store import open_beside
 
 Notice = Callable[[Micros], None]
 """Hears, once a question is durable, when it expires."""
@@ -62,7 +63,7 @@ class Questions:
             )
             if expires_at is not None:
                 tx.after_commit(lambda: self._notice(expires_at))
-            payload = {
+            payload: dict[str, object] = {
                 "interrupt_id": interrupt_id,
                 "kind": kind,
                 "question": question.text,
@@ -71,6 +72,9 @@ class Questions:
                 "message_id": message_id,
                 "expires_at": maybe_datetime(expires_at),
             }
+            others = [each for each in await open_beside(tx, owner.pid) if each.id != interrupt_id]
+            if others:
+                payload["behind"] = others[0].id
             return [said, NewEvent("interrupt.raised", payload, owner.pid, interrupt_id)]
 
         return write

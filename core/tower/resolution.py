@@ -24,7 +24,7 @@ from .process import (
     ProcessControlBlock,
     ProcessState,
 )
-from .store import find_in_unit, moved, save_quota, save_state
+from .store import find_in_unit, moved, open_beside, save_quota, save_state
 
 NEVER: Micros = (1 << 63) - 1
 
@@ -109,6 +109,8 @@ class Resolver:
         }
         if answer is not None:
             payload["answer"] = answer
+        if left := await open_beside(tx, interrupt.pid):
+            payload["next"] = left[0].as_json()
         events = [NewEvent(f"interrupt.{status}", payload, interrupt.pid)]
         if answer is not None and interrupt.kind in ASKED_AS_TEXT:
             _, said = await self._chat.insert_message(

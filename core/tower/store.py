@@ -226,6 +226,20 @@ async def open_questions(
     return found
 
 
+async def open_beside(tx: Transaction, pid: str) -> tuple[Interrupt, ...]:
+    """Inside a unit that has locked the session: what the request that this process works for
+    waits for an answer to; oldest first."""
+    row = await tx.fetch_one(
+        "WITH RECURSIVE up(pid, parent_pid) AS ("
+        "SELECT p.pid, p.parent_pid FROM process p WHERE p.pid = ?"
+        " UNION ALL SELECT p.pid, p.parent_pid FROM process p JOIN up u ON p.pid = u.parent_pid)"
+        " SELECT pid FROM up WHERE parent_pid IS NULL",
+        (pid,),
+    )
+    root = pid if row is None else row["pid"]
+    return (await open_questions(tx, [root])).get(root, ())
+
+
 async def stuck_below(reader: Persistence | Transaction, pids: Sequence[str]) -> dict[str, str]:
     """Of these processes, those with a blocked one below that no end of a child takes up; why."""
     if not pids:

@@ -128,6 +128,21 @@ async def foreman(mission: Mission) -> str:
     return (await mission.spawn("held", mission.message)).text
 
 
+async def several(mission: Mission) -> str:
+    """Asks everything at once: a confirmation for `?`, else a clarification."""
+    asked = (
+        mission.confirm(word) if word.endswith("?") else mission.clarify(word)
+        for word in mission.message.split()
+    )
+    return " ".join(str(each) for each in await mission.gather(*asked))
+
+
+async def parents(mission: Mission) -> str:
+    """Asks through two children at once."""
+    asked = (mission.spawn("interview", "x") for _ in range(2))
+    return "; ".join(each.text for each in await mission.gather(*asked))
+
+
 async def clerk(mission: Mission) -> str:
     """Does what nobody may do unasked."""
     written: str = await mission.tools.write_down(text=mission.message)
@@ -152,7 +167,7 @@ async def checkpointer(mission: Mission) -> str:
 
 CAPABILITIES = (
     *(interview, scholar, greedy, broken, parent, worker, clerk),
-    *(taciturn, reviewer, checkpointer, foreman),
+    *(taciturn, reviewer, checkpointer, foreman, several, parents),
 )
 
 

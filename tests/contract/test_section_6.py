@@ -238,6 +238,71 @@ def test_6_an_answered_question_has_one_more_outcome(api: Api, listener: Listene
     assert told == [f"orchestrator.{n}" for n in ("started", "confirmation", "completed")]
 
 
+def shown(told: Json) -> object:
+    """What a client shows of an outcome."""
+    payload = told["payload"]
+    name = told["event"].removeprefix("orchestrator.")
+    return payload.get("clarification_question") or payload.get("confirmation_message") or name
+
+
+def said(made: Json) -> object:
+    """The same of what HTTP says."""
+    return made["clarification_question"] or made["confirmation_message"] or made["status"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "message", "questions"),
+    [
+        ("several", "one two three", ["one", "two", "three"]),
+        ("several", "one? two?", ["one?", "two?"]),
+        ("several", "one two? three", ["one", "two?", "three"]),
+        ("parents", "x", ["First?", "First?", "Second?", "Second?"]),
+    ],
+)
+def test_6_of_several_questions_one_is_told_at_a_time(
+    api: Api,
+    server: Served,
+    listener: Listener,
+    capability: str,
+    message: str,
+    questions: list[str],
+) -> None:
+    made = asked = api.submit(message, context={"capability": capability})
+    id, told, answered = (
+        made["request_id"],
+        [shown(listener.outcome(made["request_id"]))],
+        [said(made)],
+    )
+    while made["status"] != "completed":
+        with listening(server) as late:
+            if made["confirmation_needed"]:
+                body = {"confirmation_id": made["confirmation_id"], "user_response": "yes"}
+                made = api.post("confirmations", **body).json()
+            else:
+                body = {"thread_id": made["thread_id"], "clarification": "so"}
+                made = api.post("chat/clarifications", **body).json()
+            told.append(shown(listener.outcome(id)))
+            assert shown(late.outcome(id)) == told[-1]
+        answered.append(said(made))
+    listener.ping()
+    assert told == answered == [*questions, "completed"]
+    outcomes = [e for e in listener.of_request(id) if e["event"] in OUTCOMES]
+    assert len(outcomes) == len(questions) + 1, asked
+
+
+def test_6_a_question_that_is_answered_before_its_turn_is_told_no_more(
+    api: Api, listener: Listener
+) -> None:
+    made = api.submit("one? two", context={"capability": "several"})
+    id = made["request_id"]
+    thread = api.status(id)["pid"]
+    body = {"thread_id": thread, "clarification": "early"}
+    assert said(api.post("chat/clarifications", **body).json()) == "one?"
+    body = {"confirmation_id": made["confirmation_id"], "user_response": "yes"}
+    assert api.post("confirmations", **body).json()["response_text"] == "True early"
+    assert [shown(listener.outcome(id)) for _ in range(3)] == ["one?", "one?", "completed"]
+
+
 def test_6_a_limit_that_was_reached_is_told(api: Api, listener: Listener) -> None:
     made = api.submit("x", context={"capability": "greedy"})
     end = listener.outcome(made["request_id"])
