@@ -538,6 +538,8 @@ def test_4_the_status_of_what_waits(api: Api) -> None:
     for made, kind in (
         (api.submit("/clarify"), "clarification"),
         (api.submit("/confirm"), "confirmation"),
+        (api.submit("x", context={"capability": "parent"}), "clarification"),
+        (api.submit("x", context={"capability": "reviewer"}), "agent_review"),
     ):
         found = api.status(made["request_id"])
         assert (found["state"], found["pending_interrupt"]) == ("waiting", kind)

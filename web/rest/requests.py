@@ -10,7 +10,14 @@ from ...core.chat.text import MAX_ID, checked, known_form
 from ...core.errors import Conflict, InvalidInput, NotFound
 from ...core.tower.admission import default_session
 from ...core.tower.metrics import TowerMetrics
-from ...core.tower.process import ASKED_AS_TEXT, Envelope, Interrupt, InterruptKind
+from ...core.tower.process import (
+    ASKED_AS_TEXT,
+    Envelope,
+    Interrupt,
+    InterruptKind,
+    ProcessControlBlock,
+    ProcessState,
+)
 from .endpoint import Call, Endpoint, Nothing
 from .models import (
     ClarificationSubmit,
@@ -85,7 +92,7 @@ async def request_status(call: Call[OfRequest, Nothing]) -> dict[str, Any]:
     pending = process.pending
     return {
         "pid": process.pid,
-        "state": "terminated" if process.state in ENDED else process.state.value,
+        "state": _state(process),
         "priority": process.priority.value,
         "current_stage": process.stage,
         "created_at": process.created_at,
@@ -100,6 +107,15 @@ async def request_status(call: Call[OfRequest, Nothing]) -> dict[str, Any]:
 async def metrics(call: Call[Nothing, Nothing]) -> TowerMetrics:
     """The Control Tower in numbers, over all users."""
     return await call.node.tower.metrics()
+
+
+def _state(process: ProcessControlBlock) -> str:
+    """To clients a request waits for its user whichever of its processes has asked."""
+    if process.state in ENDED:
+        return ProcessState.TERMINATED.value
+    if process.awaits_child and process.pending is not None:
+        return ProcessState.WAITING.value
+    return process.state.value
 
 
 async def _question(call: Call[Nothing, ClarificationSubmit]) -> Interrupt:
