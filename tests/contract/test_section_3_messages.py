@@ -412,6 +412,14 @@ def test_3_a_deleted_message_is_204_and_empty(api: Api, server: Served) -> None:
 # Searching
 
 
+def test_3_many_front_ends_that_search_as_one_user_are_all_answered(
+    api: Api,
+) -> None:
+    api.send("haystack")
+    found = at_once(150, lambda _: api.get(f"{B}/search", query="haystack"))
+    assert {each.status_code for each in found} == {200}
+
+
 def test_3_a_search_gives_messages_of_all_roles_newest_first(api: Api, bob: Api) -> None:
     bob.send("needle of another")
     one, two = api.session("A title"), api.session()

@@ -71,5 +71,13 @@ endpoints = (
     ),
     Endpoint("PATCH", MESSAGE, edit_message, OfMessage, MessageEdit, MessageResponse, fails=(404,)),
     Endpoint("DELETE", MESSAGE, delete_message, DeleteMessage, Nothing, None, 204, fails=(404,)),
-    Endpoint("GET", "/api/v1/chat/search", search, Search, Nothing, list[SearchResult]),
+    Endpoint(
+        "GET",
+        "/api/v1/chat/search",
+        search,
+        Search,
+        Nothing,
+        list[SearchResult],
+        fails=(429,),
+    ),
 )
