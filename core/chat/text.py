@@ -7,6 +7,9 @@ from ..errors import InvalidInput, NotFound
 MAX_MESSAGE = 10_000
 MAX_TITLE = 500
 MAX_ID = 255
+OWN_SESSION = "session_"
+MAX_SESSION_ID = len(OWN_SESSION) + MAX_ID
+"""A user's own session is named after the user, so it is the longest id that anything has."""
 
 
 def checked(field: str, text: str, *, longest: int, may_be_empty: bool = False) -> str:
@@ -37,7 +40,7 @@ def known_form(kind: str, id: str) -> str:
         NotFound: none can.
     """
     try:
-        return checked("id", id, longest=MAX_ID)
+        return checked("id", id, longest=MAX_SESSION_ID)
     except InvalidInput:
         raise NotFound(kind, ascii(id[:50])) from None
 

@@ -37,7 +37,7 @@ class Session(Model):
 
     # Always given. Not said to be, for then SQLite would keep an index beside the table's own.
     id = RowId(primary_key=True)
-    public_id = fields.CharField(max_length=255)
+    public_id = fields.CharField(max_length=263)  # one that is named after its user is so long
     user_id = fields.CharField(max_length=255)
     title = fields.CharField(max_length=500, null=True)
     capability = fields.CharField(max_length=255, null=True)

@@ -13,7 +13,7 @@ import structlog
 from ..capabilities import OnBusy, OrchestratorSpec
 from ..chat.records import Session
 from ..chat.service import ChatService
-from ..chat.text import MAX_ID, MAX_MESSAGE, checked
+from ..chat.text import MAX_ID, MAX_MESSAGE, MAX_SESSION_ID, OWN_SESSION, checked
 from ..clock import now, to_datetime
 from ..errors import InvalidInput, MissionError, NotFound
 from ..identity import new_id
@@ -33,7 +33,7 @@ MAX_CONTEXT = 64 * 1024  # bytes of JSON
 
 def default_session(user_id: str) -> str:
     """The session of a request that names none. Ids are unique per user, so nothing collides."""
-    return f"session_{user_id}"[:MAX_ID]
+    return f"{OWN_SESSION}{user_id}"
 
 
 def check_request(envelope: Envelope) -> Envelope:
@@ -45,7 +45,7 @@ def check_request(envelope: Envelope) -> Envelope:
     """
     checked("message", envelope.message, longest=MAX_MESSAGE)
     if envelope.session_id is not None:
-        checked("session_id", envelope.session_id, longest=MAX_ID)
+        checked("session_id", envelope.session_id, longest=MAX_SESSION_ID)
     if envelope.request_id is not None:
         checked("request_id", envelope.request_id, longest=MAX_ID)
     if envelope.on_busy not in (None, *get_args(OnBusy)):

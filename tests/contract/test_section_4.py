@@ -77,6 +77,21 @@ def test_4_a_request_is_completed_and_stored_in_the_users_own_session(api: Api) 
     assert [each["content"] for each in found] == ["hello there", made["response_text"]]
 
 
+@pytest.mark.parametrize("fill", ["u", "🙂"])
+def test_4_the_session_of_the_longest_user_id_has_its_whole_name(api: Api, fill: str) -> None:
+    long = api.of(api.user + fill * (255 - len(api.user)))
+    made = completed(long.submit("hello"))
+    session = f"session_{long.user}"
+    assert long.one(session)["session_id"] == session
+    assert [each["session_id"] for each in long.sessions()] == [session]
+    assert long.messages(session)[-1]["content"] == made["response_text"]
+    assert long.send("more", session)["session_id"] == session
+    exported = long.get(f"{B}/sessions/{quote(session)}/export")
+    assert exported.json()["session"]["session_id"] == session
+    assert long.search("hello")[0]["session_id"] == session
+    assert long.call("DELETE", f"{B}/sessions/{quote(session)}", soft="false").status_code == 204
+
+
 def test_4_a_clarification_that_is_asked(api: Api) -> None:
     made = api.submit("/clarify")
     outcome(

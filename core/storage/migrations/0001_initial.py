@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                     "id",
                     RowId(generated=True, primary_key=True, unique=True, db_index=True),
                 ),
-                ("public_id", fields.CharField(max_length=255)),
+                ("public_id", fields.CharField(max_length=263)),
                 ("user_id", fields.CharField(max_length=255)),
                 ("title", fields.CharField(null=True, max_length=500)),
                 ("capability", fields.CharField(null=True, max_length=255)),
