@@ -350,7 +350,7 @@ class Bench:
         """Until nothing runs and nothing is in line."""
         await self.called()
         async with asyncio.timeout(10):
-            while self.node.tower._accepting or self.node.tower.depth != (0, 0):
+            while self.node.tower._accepted or self.node.tower.depth != (0, 0):
                 await asyncio.sleep(0.002)
 
     def rows(self, sql: str) -> list[sqlite3.Row]:
