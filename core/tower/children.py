@@ -14,11 +14,11 @@ from ..errors import ChildFailed
 from ..events.event import NewEvent
 from ..storage.persistence import Transaction
 from .codec import encode, encode_error
+from .interrupt_store import close_interrupts
 from .journal import Record, store_record
 from .process import Outcome, ProcessControlBlock, ProcessState, Quota, Usage
 from .shares import COUNTED, least, share
 from .store import (
-    close_interrupts,
     find_in_unit,
     insert_process,
     moved,

@@ -27,6 +27,8 @@ from .interrupts import InterruptExpired
 
 ERROR_TEXT = 2000
 MAX_PLAIN = 1 << 20  # bytes of JSON: a reply's data, an event's payload
+ANY: TypeAdapter[Any] = TypeAdapter(Any)
+TEXT: TypeAdapter[str] = TypeAdapter(str)
 
 
 class StepError(MissionError):

@@ -25,6 +25,8 @@ from .appeals import Appeals
 from .branches import Branch, current_branch
 from .children import Spawning
 from .codec import (
+    ANY,
+    TEXT,
     NotEncodable,
     StepError,
     adapter_of,
@@ -38,38 +40,17 @@ from .codec import (
     is_cancelled,
     is_exceeded,
 )
-from .interrupts import IN_DOUBT, Question
+from .interrupts import Question, in_doubt
 from .journal import Journal, Record, mark_input_changed, store_record
-from .ledger import Ledger, Owner, Write
-from .process import DIVERGED, InterruptKind, ProcessControlBlock
+from .ledger import Ledger, Owner
+from .process import DIVERGED, ProcessControlBlock
 from .questions import Questions
 from .resources import Exhausted, Meter
+from .steps import Call, Check, Done, Permit, Tell
 from .suspension import Blocked, Suspended
 
 MAX_NAME = 200  # characters of a snapshot's name, which is part of a key
-ANY: TypeAdapter[Any] = TypeAdapter(Any)
-TEXT: TypeAdapter[str] = TypeAdapter(str)
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Done:
-    """What a step's call gave."""
-
-    value: Any
-
-
-Call = Callable[[str, int], Awaitable[Done]]
-"""Does the work of a step; called with its key and the number of the attempt."""
-
-Tell = Callable[[Record], NewEvent | Write]
-
-Permit = Callable[[Branch, Record], Awaitable[MissionError | None]]
-"""Whether a step may be done, given its branch and what it is; the error that is journaled in its
-place where it may not. May ask first."""
-
-Check = Callable[[], Awaitable[None]]
-"""Raises QuotaExceeded where a limit other than a count is in the way."""
 
 
 @dataclass(eq=False)
@@ -399,13 +380,7 @@ class Run:
 
     async def _is_retried(self, branch: Branch, doubtful: Record) -> bool:
         """Let a person decide about a risky call whose outcome a crash has hidden."""
-        text = (
-            f"The server stopped while '{doubtful.name}' was running, so it may or may not have"
-            " taken effect. Look, then choose: retry runs it again; done goes on as if it had"
-            " succeeded, with no result."
-        )
-        data = {"tool": doubtful.name, "step": doubtful.key, "attempt": doubtful.attempt}
-        review = Question(InterruptKind.AGENT_REVIEW, text, IN_DOUBT, data=data)
+        review = in_doubt(doubtful.name, doubtful.key, doubtful.attempt)
         key = f"{doubtful.key}.review{doubtful.attempt}"  # each attempt is asked about anew
         return await self.ask_at(branch, key, review) == "retry"
 

@@ -20,10 +20,11 @@ from .children import (
     store_result,
 )
 from .effects import Run
+from .interrupt_store import close_interrupts, open_ids, open_questions
 from .ledger import Ledger
 from .process import CHILD, DIVERGED, SLEEPING, Outcome, ProcessControlBlock, ProcessState
 from .questions import Questions
-from .store import close_interrupts, moved, open_ids, open_questions, save_state, stuck_below
+from .store import moved, save_state, stuck_below
 
 
 class Ending:

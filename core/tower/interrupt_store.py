@@ -10,7 +10,7 @@ import orjson
 from ..chat.paging import MAX_PAGE, Listing, Window
 from ..chat.records import Page
 from ..clock import Micros, maybe_datetime, to_datetime
-from ..storage.persistence import Persistence, Row
+from ..storage.persistence import Persistence, Row, Transaction
 from .process import Interrupt, InterruptKind, InterruptStatus
 
 _SELECT = "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id"
@@ -86,6 +86,58 @@ class InterruptStore:
         )
         expiry: Micros | None = row[0] if row else None
         return expiry
+
+
+async def open_questions(
+    reader: Persistence | Transaction, pids: Sequence[str]
+) -> dict[str, tuple[Interrupt, ...]]:
+    """What each of these processes, or one below it, waits for an answer to; oldest first."""
+    marks = ", ".join("?" * len(pids))
+    # CROSS JOIN: else SQLite begins with every open question that there is.
+    rows = await reader.fetch_all(
+        "WITH RECURSIVE tree(root, pid) AS ("  # noqa: S608
+        f"SELECT p.pid, p.pid FROM process p WHERE p.pid IN ({marks})"
+        " UNION ALL SELECT t.root, p.pid FROM process p JOIN tree t ON p.parent_pid = t.pid)"
+        " SELECT t.root, i.*, s.public_id FROM tree t CROSS JOIN interrupt i"
+        " JOIN session s ON s.id = i.session_id"
+        " WHERE i.process_id = t.pid AND i.status = 'pending' ORDER BY i.id",
+        pids,
+    )
+    found: dict[str, tuple[Interrupt, ...]] = {}
+    for row in rows:
+        found[row["root"]] = (*found.get(row["root"], ()), interrupt_from(row))
+    return found
+
+
+async def open_beside(tx: Transaction, pid: str) -> tuple[Interrupt, ...]:
+    """Inside a unit that has locked the session: what the request that this process works for
+    waits for an answer to; oldest first."""
+    row = await tx.fetch_one(
+        "WITH RECURSIVE up(pid, parent_pid) AS ("
+        "SELECT p.pid, p.parent_pid FROM process p WHERE p.pid = ?"
+        " UNION ALL SELECT p.pid, p.parent_pid FROM process p JOIN up u ON p.pid = u.parent_pid)"
+        " SELECT pid FROM up WHERE parent_pid IS NULL",
+        (pid,),
+    )
+    root = pid if row is None else row["pid"]
+    return (await open_questions(tx, [root])).get(root, ())
+
+
+async def open_ids(tx: Transaction, pid: str) -> set[str]:
+    """Inside a unit: the open questions of this very process."""
+    rows = await tx.fetch_all(
+        "SELECT id FROM interrupt WHERE process_id = ? AND status = 'pending'", (pid,)
+    )
+    return {row["id"] for row in rows}
+
+
+async def close_interrupts(tx: Transaction, pid: str, at: Micros) -> None:
+    """Inside a unit that ends a process: nobody waits for answers to it any more."""
+    await tx.execute(
+        "UPDATE interrupt SET status = 'cancelled', resolved_at = ?"
+        " WHERE process_id = ? AND status = 'pending'",
+        (at, pid),
+    )
 
 
 def interrupt_from(row: Row) -> Interrupt:

@@ -38,7 +38,6 @@ YES = frozenset({"yes", "y", "ok", "confirm", "approve", "true"})
 NO = frozenset({"no", "n", "cancel", "reject", "deny", "false"})
 MAX_CLARIFICATION = 2000
 MAX_OPTION = 1000
-IN_DOUBT = ("retry", "done")
 CONFIRM = ".confirm."
 """Between the key and the digest of a step: the question whether this call may be made there."""
 
@@ -85,6 +84,17 @@ class Question:
         given = math.inf if self.timeout is None else self.timeout
         seconds = given if lives is None else min(given, lives)
         return None if seconds == math.inf else at + int(seconds * SECOND)
+
+
+def in_doubt(tool: str, step: str, attempt: int) -> Question:
+    """What to ask about a call whose outcome a crash, or a limit of time, has hidden."""
+    text = (
+        f"'{tool}' was cut short while it was running, so it may or may not have taken effect."
+        " Look, then choose: retry runs it again; done goes on as if it had succeeded, with no"
+        " result."
+    )
+    data = {"tool": tool, "step": step, "attempt": attempt}
+    return Question(InterruptKind.AGENT_REVIEW, text, ("retry", "done"), data=data)
 
 
 def accept(kind: InterruptKind, options: tuple[str, ...], answer: str) -> str:

@@ -23,7 +23,7 @@ from ..prompts import Prompt
 from ..retry import Retry
 from .branches import Branch, current_branch, join, within
 from .codec import adapter_of, declared_return, plain
-from .effects import Done, Run
+from .effects import Run
 from .interrupts import Declined, Question
 from .mission_llm import LLM
 from .mission_sleep import sleep
@@ -31,6 +31,7 @@ from .mission_spawn import spawn
 from .mission_state import State
 from .mission_tools import Tools
 from .process import InterruptKind, Quota
+from .steps import Done
 from .suspension import Suspended
 
 T = TypeVar("T")

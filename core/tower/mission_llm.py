@@ -26,9 +26,10 @@ from ..llm.provider import (
 from ..retry import Retry
 from ..storage.persistence import Transaction
 from .codec import adapter_of
-from .effects import Done, Run
+from .effects import Run
 from .journal import Record
 from .ledger import Write
+from .steps import Done
 from .tab import Tab, completed
 from .usage import tokens_today
 

@@ -7,10 +7,11 @@ import asyncio
 from ..clock import SECOND, now
 from ..errors import InvalidInput
 from .branches import current_branch
-from .codec import digest
-from .effects import ANY, Done, Run
+from .codec import ANY, digest
+from .effects import Run
 from .journal import Record
 from .process import SLEEPING
+from .steps import Done
 from .suspension import Suspended
 
 SHORT_SECONDS = 1.0  # up to here a run waits in its place

@@ -14,10 +14,11 @@ from ..events.event import NewEvent
 from ..memory.working import MAX_KEYS, WorkingMemory, has_room, store_values
 from ..storage.persistence import Transaction
 from .codec import exceeded_error
-from .effects import Done, Run
+from .effects import Run
 from .journal import Record, store_record
 from .rewind import STATE, WRITTEN
 from .state_values import StateValues, decoded
+from .steps import Done
 
 _TEXTS: TypeAdapter[list[str]] = TypeAdapter(list[str])
 _BY_KEY: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])

@@ -19,13 +19,14 @@ from ..tools.arguments import Arguments
 from ..tools.calls import FinishedCall, add_call
 from ..tools.spec import ToolSpec, ToolStatus
 from .branches import Branch
-from .codec import adapter_of, error_status
-from .effects import ANY, Done, Run
+from .codec import ANY, adapter_of, error_status
+from .effects import Run
 from .interrupts import CONFIRM, Declined, Question
 from .journal import Record
 from .ledger import Ledger
 from .policy import Decision, decide
 from .process import InterruptKind
+from .steps import Done
 
 SHOWN = 500  # characters of all arguments, in events
 SHOWN_VALUE = 300  # and of one of them, in a question

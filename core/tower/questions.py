@@ -10,9 +10,9 @@ from ..chat.service import ChatService
 from ..clock import Micros, maybe_datetime
 from ..events.event import NewEvent
 from ..storage.persistence import Transaction
+from .interrupt_store import open_beside
 from .interrupts import OPTIONS, Question
 from .ledger import Owner
-from .store import open_beside
 
 Notice = Callable[[Micros], None]
 """Hears, once a question is durable, when it expires."""

@@ -15,6 +15,7 @@ from ..events.log import EventLog
 from ..storage.persistence import Persistence, Transaction
 from .appeals import PREFIX, extended
 from .codec import expired_error
+from .interrupt_store import open_beside
 from .interrupts import accept
 from .journal import Record, store_record
 from .process import (
@@ -24,7 +25,7 @@ from .process import (
     ProcessControlBlock,
     ProcessState,
 )
-from .store import find_in_unit, moved, open_beside, save_quota, save_state
+from .store import find_in_unit, moved, save_quota, save_state
 
 NEVER: Micros = (1 << 63) - 1
 

@@ -19,8 +19,7 @@ from pydantic import (
 from ..chat.text import checked
 from ..errors import InvalidInput
 from ..memory.working import MAX_KEY, MAX_VALUE
-from .codec import NotEncodable, adapter_of, encode, is_finite, plain
-from .effects import ANY
+from .codec import ANY, NotEncodable, adapter_of, encode, is_finite, plain
 
 _MODES: dict[str, Callable[[Any], Any]] = {
     "after": AfterValidator,

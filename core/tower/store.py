@@ -13,7 +13,7 @@ from ..clock import SECOND, Micros, from_datetime, maybe_datetime, to_datetime
 from ..events.event import NewEvent
 from ..storage.persistence import Persistence, Row, Transaction
 from . import lifecycle
-from .interrupt_store import interrupt_from
+from .interrupt_store import open_questions
 from .process import (
     CHILD,
     RETRIABLE,
@@ -205,41 +205,6 @@ async def unfinished_in_unit(tx: Transaction, session: int) -> list[ProcessContr
     return [process_from(row) for row in rows]
 
 
-async def open_questions(
-    reader: Persistence | Transaction, pids: Sequence[str]
-) -> dict[str, tuple[Interrupt, ...]]:
-    """What each of these processes, or one below it, waits for an answer to; oldest first."""
-    marks = ", ".join("?" * len(pids))
-    # CROSS JOIN: else SQLite begins with every open question that there is.
-    rows = await reader.fetch_all(
-        "WITH RECURSIVE tree(root, pid) AS ("  # noqa: S608
-        f"SELECT p.pid, p.pid FROM process p WHERE p.pid IN ({marks})"
-        " UNION ALL SELECT t.root, p.pid FROM process p JOIN tree t ON p.parent_pid = t.pid)"
-        " SELECT t.root, i.*, s.public_id FROM tree t CROSS JOIN interrupt i"
-        " JOIN session s ON s.id = i.session_id"
-        " WHERE i.process_id = t.pid AND i.status = 'pending' ORDER BY i.id",
-        pids,
-    )
-    found: dict[str, tuple[Interrupt, ...]] = {}
-    for row in rows:
-        found[row["root"]] = (*found.get(row["root"], ()), interrupt_from(row))
-    return found
-
-
-async def open_beside(tx: Transaction, pid: str) -> tuple[Interrupt, ...]:
-    """Inside a unit that has locked the session: what the request that this process works for
-    waits for an answer to; oldest first."""
-    row = await tx.fetch_one(
-        "WITH RECURSIVE up(pid, parent_pid) AS ("
-        "SELECT p.pid, p.parent_pid FROM process p WHERE p.pid = ?"
-        " UNION ALL SELECT p.pid, p.parent_pid FROM process p JOIN up u ON p.pid = u.parent_pid)"
-        " SELECT pid FROM up WHERE parent_pid IS NULL",
-        (pid,),
-    )
-    root = pid if row is None else row["pid"]
-    return (await open_questions(tx, [root])).get(root, ())
-
-
 async def stuck_below(reader: Persistence | Transaction, pids: Sequence[str]) -> dict[str, str]:
     """Of these processes, those with a blocked one below that no end of a child takes up; why."""
     if not pids:
@@ -261,27 +226,10 @@ async def stuck_below(reader: Persistence | Transaction, pids: Sequence[str]) ->
     }
 
 
-async def open_ids(tx: Transaction, pid: str) -> set[str]:
-    """Inside a unit: the open questions of this very process."""
-    rows = await tx.fetch_all(
-        "SELECT id FROM interrupt WHERE process_id = ? AND status = 'pending'", (pid,)
-    )
-    return {row["id"] for row in rows}
-
-
 async def unfinished_below(tx: Transaction, pid: str) -> list[ProcessControlBlock]:
     """Inside a unit: the processes that this one has spawned, and they, the deepest first."""
     rows = await tx.fetch_all(_BELOW, (pid,))
     return [process_from(row) for row in rows]
-
-
-async def close_interrupts(tx: Transaction, pid: str, at: Micros) -> None:
-    """Inside a unit that ends a process: nobody waits for answers to it any more."""
-    await tx.execute(
-        "UPDATE interrupt SET status = 'cancelled', resolved_at = ?"
-        " WHERE process_id = ? AND status = 'pending'",
-        (at, pid),
-    )
 
 
 async def insert_process(

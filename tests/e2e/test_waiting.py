@@ -21,7 +21,7 @@ from mission_system.core.capabilities import CapabilityRegistry
 from mission_system.core.node import Node
 from mission_system.core.runtime import create_mission_runtime
 from mission_system.core.storage.persistence import Params, Persistence, Row, Unit
-from mission_system.core.tower.store import close_interrupts, open_ids, open_questions
+from mission_system.core.tower.interrupt_store import close_interrupts, open_ids, open_questions
 
 if TYPE_CHECKING:
     from .conftest import Cli, Server
