@@ -70,6 +70,13 @@ class Transaction(Protocol):
         ...
 
 
+class Over:
+    """What a transaction writes with, once its unit has ended."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("a unit is over: it writes nothing after it has returned")
+
+
 Unit = Callable[[Transaction], Awaitable[T]]
 """A function that runs in one transaction and may be run again after an ambiguous failure.
 

@@ -184,7 +184,7 @@ class MissionSchema(strawberry.Schema):
             return
         try:
             async with aclosing(cast("AsyncGenerator[Any, None]", source)) as events:
-                with cancellation_failing():
+                with cancellation_failing():  # of the source: one of an event is that event's
                     async for event in events:
                         yield await self._event_result(executor, event, told)
         except Exception as error:
@@ -200,12 +200,13 @@ class MissionSchema(strawberry.Schema):
             return known
         cursor = getattr(event, "cursor", None)
         running = executor.for_event(event)
-        result = running.execute_operation(False)
-        if is_awaitable(result):
-            try:
-                result = await self._in_time(result)
-            except GraphQLError as error:  # that of this event; the next may be quicker
-                return EventResult(None, [presented(error)], told, cursor)
+        try:
+            with cancellation_failing():
+                result = running.execute_operation(False)
+                if is_awaitable(result):
+                    result = await self._in_time(result)
+        except Exception as error:  # that of this event; the next may be quicker, or do
+            return EventResult(None, [presented(_wrapped(error))], told, cursor)
         errors = [presented(error) for error in result.errors] if result.errors else None
         shown = EventResult(result.data, errors, told, cursor)
         if (

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from ...schema.errors import INTERNAL, TIMEOUT, TOO_LARGE, presented
+from ...schema.errors import INTERNAL, TOO_LARGE, presented
 from ...schema.execution.results import LARGEST, EventResult, MutationResult, SharedResult
 from .media import Media
 
-_STATUS = {INTERNAL: 500, TIMEOUT: 504}
+_STATUS = {INTERNAL: 500}
 
 
 def body_of(result: ExecutionResult) -> dict[str, Any]:
@@ -46,23 +46,29 @@ def _encoded(result: ExecutionResult) -> bytes:
         return orjson.dumps(body_of(result))
     except orjson.JSONEncodeError as error:
         told = presented(GraphQLError(str(error), original_error=error))
-        return orjson.dumps({"data": None, "errors": [told.formatted]})
+        return orjson.dumps(_replaced(result, told.message, told.extensions or {}))
 
 
 def _instead(result: ExecutionResult, found: int, most: int) -> bytes:
     """Without its data; its own errors stay where these are not what makes it large."""
-    done = " The mutation has been executed." if isinstance(result, MutationResult) else ""
-    told: dict[str, Any] = {"code": TOO_LARGE}
-    error = GraphQLError(
-        f"The response has {found} bytes; the most is {most}. Ask for less at once.{done}",
-        extensions=result.located(told) if isinstance(result, EventResult) else told,
-    )
-    body: dict[str, Any] = {"data": None, "errors": [error.formatted]}
-    if result.extensions:
-        body["extensions"] = result.extensions
+    text = f"The response has {found} bytes; the most is {most}. Ask for less at once."
+    body = _replaced(result, text, {"code": TOO_LARGE})
     own = [error.formatted for error in result.errors or ()]
     whole = orjson.dumps({**body, "errors": [*body["errors"], *own]})
     return whole if len(whole) <= most else orjson.dumps(body)
+
+
+def _replaced(result: ExecutionResult, text: str, told: dict[str, Any]) -> dict[str, Any]:
+    """A body without data that says why, and what is known all the same: that a mutation was
+    executed, and after which event to go on."""
+    if isinstance(result, MutationResult):
+        text = f"{text.removesuffix('.')}. The mutation has been executed."
+    located = result.located(told) if isinstance(result, EventResult) else told
+    error = GraphQLError(text, extensions=located)
+    body: dict[str, Any] = {"data": None, "errors": [error.formatted]}
+    if result.extensions:
+        body["extensions"] = result.extensions
+    return body
 
 
 def answered(result: ExecutionResult, media: Media, most: int) -> Response:

@@ -6,11 +6,11 @@ the WebSocket protocol is Strawberry's.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 from graphql import GraphQLError
@@ -56,6 +56,8 @@ PAGE_POLICY = (
     " font-src 'self' data:;"
     " object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+T = TypeVar("T")
 
 _TRANSPORTS: dict[Media, type[HTTPStreamTransport]] = {
     Media.EVENTS: ServerSentEvents,
@@ -152,11 +154,13 @@ class GraphQLView(GraphQL[Context, None]):
             context = await context_of(request)
             operation = await read_operation(request, self._batch)
             if isinstance(operation, list):
-                return await self._together(request, operation, context, media)
+                work = self._together(request, operation, context, media)
+                return await self._while_valid(request, work)
             if media.streams:
                 return await self._stream(request, operation, context, _TRANSPORTS[media]())
             try:
-                result = await self._while_valid(request, operation, context)
+                run = self._run(request, operation, context)
+                result = await self._while_valid(request, run)
                 return answered(result, media, self._most)
             except _NotStreamed:
                 stream = accepted(accept, STREAMS)
@@ -180,25 +184,23 @@ class GraphQLView(GraphQL[Context, None]):
         results: list[ExecutionResult] = []
         for operation in batch:
             try:
-                results.append(await self._while_valid(request, operation, context))
+                results.append(await self._run(request, operation, context))
             except Refused as refusal:
                 results.append(PreExecutionError(data=None, errors=[refusal.error]))
         return answered_together(results, media, self._most)
 
-    async def _while_valid(
-        self, request: Request, operation: Operation, context: Context
-    ) -> ExecutionResult:
-        """The result, unless the token is lost for which it would have been.
+    async def _while_valid(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        """What this gives, unless the token is lost for which it would have been.
 
         Raises:
             Unauthenticated: that happened. What was begun goes on, as when the client leaves.
         """
         auth = state_of(request).auth
         if not auth.required:  # there is nothing to watch, on the path of every request
-            return await self._run(request, operation, context)
+            return await work
         try:
             async with auth.while_valid(lambda: secret_of(request)):
-                return await self._run(request, operation, context)
+                return await work
         except TokenLost:
             raise Unauthenticated("the token has expired or was revoked meanwhile") from None
 

@@ -108,7 +108,8 @@ class Finder:
                     whole = len(chosen) <= FIRST and not sieve.is_coarse
                     rows = await self._reads.of(span, chosen, whole=whole)
                     if len(rows) < len(chosen):
-                        self._judge(some, ids, rows)
+                        asked = zip(some, ids, strict=True)
+                        self._judge([at for at in asked if part.holds(at[1])], rows)
                     await sieve.sift_candidates(rows, whole=whole)
                     if full:
                         span = span.past(ids[-1])
@@ -122,11 +123,11 @@ class Finder:
             if (named + len(waiting)) * GROUPS[size] < sieve.missing * read:
                 size = len(GROUPS) - 1
 
-    def _judge(self, places: Sequence[Place], ids: Sequence[int], rows: Sequence[Row]) -> None:
+    def _judge(self, candidates: Sequence[tuple[Place, int]], rows: Sequence[Row]) -> None:
         """Tell of blocks whose candidates are mostly gone."""
         there = {row["id"] for row in rows}
-        asked = Counter(block for block, _ in places)
-        left = Counter(block for (block, _), id in zip(places, ids, strict=True) if id in there)
+        asked = Counter(block for (block, _), _ in candidates)
+        left = Counter(block for (block, _), id in candidates if id in there)
         for block, count in asked.items():
             if count > GONE and left[block] < count // 2:
                 self._worn(block)

@@ -17,17 +17,14 @@ from .blocks import positions_between
 from .grams import Keys
 from .pages import all_ids, id_at, id_page, look_up
 from .span import Span
+from .turn import Turn
 
 AT_MOST = 5000  # messages asked for in one statement
-SIZES = (
-    10,
-    64,
-    128,
-    256,
-    384,
-    512,
-)  # of what is asked for: few, so that few statements are prepared
-_BIG, _INT = "CAST(? AS BIGINT)", "CAST(? AS INTEGER)"
+# How many are asked for at once: of few sizes, so that few statements are prepared.
+GRAMS = (10, 20, 40, 80, 160, 320)
+SIZES = (10, 64, 128, 256, 384, 512)  # of candidates
+MESSAGES = (*SIZES, 1024, 2048, AT_MOST)
+_BIG = "CAST(? AS BIGINT)"
 """Of a column of VALUES the first, by which PostgreSQL knows its type."""
 _MORE_PAGES = (
     ", more(id, size, first_id, last_id, blocks, first, last, page) AS ("
@@ -89,7 +86,8 @@ class Reads:
     async def group(self, span: Span, wanted: Sequence[Keys], most: int) -> tuple[list[Held], bool]:
         """The next blocks of a span that hold so many messages at most, or the next one, with what
         they know of these grams; and whether there are more blocks."""
-        values = f"({_BIG}, {_BIG})" + ", (?, ?)" * (len(wanted) - 1)
+        padding = _rounded(len(wanted), GRAMS) - len(wanted)
+        values = f"({_BIG}, {_BIG})" + ", (?, ?)" * (len(wanted) + padding - 1)
         many = any(first < last for first, last in wanted)
         rows = await self._persistence.fetch_all(
             "WITH RECURSIVE ahead AS (SELECT id, size, first_id, last_id,"  # noqa: S608
@@ -97,8 +95,9 @@ class Reads:
             " FROM search_block WHERE user_id = ? AND state = 1 AND last_id > ? AND first_id < ?),"
             " chosen AS (SELECT id, size, first_id, last_id, blocks FROM ahead"
             " WHERE total <= ? OR total = size),"
-            f" wanted(first, last) AS (VALUES {values}){_MORE_PAGES if many else ''}"
-            " SELECT c.*, w.first, w.last, (SELECT p.body FROM search_page p"
+            f" wanted(first, last) AS (SELECT DISTINCT * FROM (VALUES {values}) asked)"
+            + (_MORE_PAGES if many else "")
+            + " SELECT c.*, w.first, w.last, (SELECT p.body FROM search_page p"
             " WHERE p.block_id = c.id AND p.first_key <= w.first"
             " ORDER BY p.first_key DESC LIMIT 1) AS body"
             " FROM chosen c CROSS JOIN wanted w"
@@ -111,10 +110,15 @@ class Reads:
             )
             + " UNION ALL SELECT c.*, l.message_id, NULL, NULL"
             " FROM chosen c JOIN search_loose l ON l.block_id = c.id",
-            (span.user_id, span.above, span.below, most, *chain.from_iterable(wanted)),
+            (
+                *(span.user_id, span.above, span.below, most),
+                *chain.from_iterable((*wanted, *[wanted[0]] * padding)),
+            ),
         )
         group: dict[int, Held] = {}
+        turn = Turn()
         for row in rows:
+            await turn.over()
             block = group.get(row["id"])
             if block is None:
                 block = Held(row["id"], row["size"], row["first_id"], row["last_id"], {}, set())
@@ -140,7 +144,7 @@ class Reads:
         """The messages at some places of blocks; None if one of these is no more."""
         if not places:
             return []
-        size = _rounded(len(places))
+        size = _rounded(len(places), MESSAGES)
         values = f"({_BIG}, {_BIG})" + ", (?, ?)" * (size - 1)
         rows = await self._persistence.fetch_all(
             f"WITH wanted(block, place) AS (VALUES {values})"  # noqa: S608
@@ -161,7 +165,7 @@ class Reads:
         rows: list[Row] = []
         for at in range(0, len(order), AT_MOST):
             some = order[at : at + AT_MOST]
-            size = _rounded(len(some))
+            size = _rounded(len(some), MESSAGES)
             marks = ", ".join("?" * size)
             rows += await self._persistence.fetch_all(
                 f"{select} message m WHERE m.id IN ({marks}) AND m.deleted_at IS NULL"
@@ -171,6 +175,6 @@ class Reads:
         return rows
 
 
-def _rounded(count: int) -> int:
+def _rounded(count: int, sizes: Sequence[int]) -> int:
     """Of how many a statement asks for so many."""
-    return next((size for size in SIZES if count <= size), count)
+    return next((size for size in sizes if count <= size), count)

@@ -116,7 +116,7 @@ class Pool:
             await self._give_back(connection)
         try:
             return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
-        except (TimeoutError, *FAILURES) as error:
+        except FAILURES as error:
             self._away.met(error, database=self._shown)
             raise Unavailable("the database cannot be reached; try again") from error
 

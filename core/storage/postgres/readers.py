@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from ...errors import Unavailable
 from ..persistence import Params, Row
-from .connection import is_gone
+from .connection import drop, is_gone
 from .pool import Pool
 from .statements import numbered
 
@@ -43,6 +43,7 @@ class Readers:
                 except Exception as error:
                     if not is_gone(error, connection):
                         raise
+                    drop(connection)
                     if attempt == ATTEMPTS:
                         raise Unavailable("the database went away; try again") from error
         raise AssertionError("unreachable")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from ..persistence import Params, Row, Transaction
+from ..persistence import Over, Params, Row, Transaction
 from .statements import numbered
 
 
@@ -39,6 +39,10 @@ class PostgresTransaction:
     async def lock(self, sql: str, params: Params = ()) -> None:
         # Not FOR UPDATE: rows that refer to the locked one may still be inserted.
         await self._connection.fetch(numbered(f"{sql} FOR NO KEY UPDATE"), *params)
+
+    def end(self) -> None:
+        """The unit is over: whoever still holds this must not write into the next one."""
+        self._connection = Over()
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)

@@ -116,6 +116,8 @@ class Writer:
                 if isinstance(error, TimeoutError):
                     raise Unavailable("the database did not answer in time; try again") from error
                 raise
+            finally:
+                transaction.end()
         if ended != "COMMIT":
             raise RuntimeError(
                 "a unit went on after one of its statements had failed: nothing of it is stored."

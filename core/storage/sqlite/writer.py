@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 import structlog
 
 from ...errors import Unavailable
-from ..persistence import Params, Row, Transaction, Unit
+from ..persistence import Over, Params, Row, Transaction, Unit
 from .connection import connect
 from .settled import settle
 
@@ -73,6 +73,10 @@ class UnitTransaction:
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)
+
+    def end(self) -> None:
+        """The unit is over: whoever still holds this must not write into the next one."""
+        self._cursor = cast(sqlite3.Cursor, Over())
 
 
 @dataclass(slots=True, eq=False)
@@ -215,6 +219,7 @@ class Writer:
             job.callbacks = transaction.callbacks
         finally:
             guard.unit_runs = False
+            transaction.end()
         if not alone:
             cursor.execute(_RELEASE)
 

@@ -134,6 +134,19 @@ async def test_after_commit_is_called_for_durable_units_only(database: Database)
     assert await names(database) == ["good"]
 
 
+async def test_a_unit_that_is_over_writes_nothing_into_the_next_one(database: Database) -> None:
+    kept: list[Transaction] = []
+
+    async def keeping(tx: Transaction) -> None:
+        kept.append(tx)
+
+    await database.write(keeping)
+    with pytest.raises(RuntimeError, match="a unit is over"):
+        await stream("late")(kept[0])
+    await database.write(stream("next"))
+    assert await names(database) == ["next"]
+
+
 async def test_unit_goes_on_when_its_caller_is_cancelled(database: Database) -> None:
     for round in range(20):
         task = asyncio.create_task(database.write(stream(f"kept {round}")))

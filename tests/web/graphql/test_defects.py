@@ -49,7 +49,24 @@ class Queries:
 
 
 @strawberry.type
+class Flaw:
+    """An event that cannot be shown, by what its cursor says."""
+
+    cursor: str
+
+    @strawberry.field
+    async def text(self) -> str | None:
+        if self.cursor == "cancelled":
+            raise asyncio.CancelledError
+        return HALF if self.cursor == "half" else "fine"
+
+
+@strawberry.type
 class Mutations:
+    @strawberry.mutation
+    def half(self) -> str:
+        return HALF
+
     @strawberry.mutation
     async def slow(self) -> int:
         await asyncio.Event().wait()
@@ -67,6 +84,11 @@ class Subscriptions:
     async def halves(self) -> AsyncGenerator[str, None]:
         yield HALF
         yield "whole"
+
+    @strawberry.subscription
+    async def flaws(self) -> AsyncGenerator[Flaw, None]:
+        for cursor in ("first", "cancelled", "half", "last"):
+            yield Flaw(cursor=cursor)
 
 
 @pytest.fixture
@@ -126,6 +148,25 @@ async def test_a_defect_in_a_stream_does_not_break_it_off(http: Http, connected:
         assert [message["type"] for message in messages] == ["next", "next", "complete"]
         check_internal(messages[1]["payload"])
         await answers(socket)
+
+
+async def test_a_defect_of_an_event_says_where_to_go_on_and_the_next_ones_follow(
+    http: Http,
+) -> None:
+    query = "subscription { flaws { text } }"
+    first, cancelled, half, last = [data for _, data in await read_events(http, query) if data]
+    for flaw, cursor in ((cancelled, "cancelled"), (half, "half")):
+        check_internal(flaw)
+        assert flaw["errors"][0]["extensions"]["cursor"] == cursor
+    assert first == last == {"data": {"flaws": {"text": "fine"}}}
+
+
+async def test_a_mutation_whose_answer_cannot_be_written_says_that_it_was_executed(
+    http: Http,
+) -> None:
+    answer = (await http.post({"query": "mutation { half }"})).json()
+    assert answer["data"] is None
+    assert answer["errors"][0]["message"] == "Internal error. The mutation has been executed."
 
 
 @pytest.mark.parametrize("accept", [JSON, RESPONSE])
