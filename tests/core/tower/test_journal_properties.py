@@ -569,7 +569,7 @@ async def see_to_its_end(node: Node, order: Random) -> ProcessControlBlock:
 
 
 def answer(question: str) -> str:
-    if question.startswith("The server stopped"):
+    if "may or may not have taken effect" in question:
         return "retry"
     if question.startswith("May I run"):
         return "yes"
