@@ -124,6 +124,7 @@ class ControlTower(Views):
     async def stop(self) -> None:
         """Accept nothing more, let running work finish for a while, park the rest."""
         self._open = False
+        self._execution.stop()
         await self.upkeep.stop()
         await self._accepted.drained()
         await self._dispatcher.park(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -40,6 +41,7 @@ class Execution:
         self._watchers = watchers
         self._follow = follow
         self._is_open = is_open
+        self._stopping = asyncio.Event()
         self._trouble = Trouble(log, "run failed; trying again", "runs are stored again")
 
     async def run(self, pid: str, start: Start | None) -> bool:
@@ -79,12 +81,19 @@ class Execution:
                     raise
                 self._trouble.met(failure, pid=process.pid)
             else:
+                self._trouble.passed()
                 self._follow(aftermath)
                 return
-            if not self._is_open():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
                 return
-            await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
+
+    def stop(self) -> None:
+        """Of what is cut off, try nothing again: a server that stops waits for it, before it parks
+        what runs, and the next one takes up what is stored."""
+        self._stopping.set()
 
     async def _is_settled(self, pid: str) -> bool:
         """Whether the end of the lost run was stored after all; else the process is ready again."""

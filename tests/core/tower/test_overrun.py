@@ -108,6 +108,27 @@ async def test_run_is_cut_off_once_the_storage_is_back(
     assert failures == 2
 
 
+async def test_server_stops_while_the_storage_that_keeps_a_run_from_its_end_is_away(
+    start_node, send, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await start_node(stubborn.spec, shutdown_seconds=0.1)
+    write, failed = node.database.write, asyncio.Event()
+
+    async def away(unit):
+        if "cut_off" in unit.__qualname__:
+            failed.set()
+            raise OSError("connection lost")
+        return await write(unit)
+
+    monkeypatch.setattr(node.database, "write", away)
+    monkeypatch.setattr(execution, "RETRY_SECONDS", (3600.0, 3600.0))
+    await send(node, wait=None)
+    async with asyncio.timeout(10):
+        await failed.wait()
+        asyncio.get_running_loop().call_later(0.5, stubborn.gate.set)
+        await node.tower.stop()
+
+
 async def test_run_that_ends_within_its_grace_ends_by_itself(
     start_node, send, ann, monkeypatch: pytest.MonkeyPatch
 ) -> None:
