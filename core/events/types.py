@@ -75,7 +75,8 @@ _TYPES = (
     _type(
         "interrupt.resolved",
         "interrupt_id kind question answer next?",
-        "A person has answered; `next` is the oldest question of the request that is still open.",
+        "A person has answered; `next` is the oldest question of the request that is still open,"
+        " appeals for more of a limit aside.",
     ),
     _type("interrupt.expired", "interrupt_id kind question next?", "Nobody answered in time."),
     _type("resource.warning", "resource used limit", "80 % of a limit are used; told once."),

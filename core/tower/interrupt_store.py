@@ -11,7 +11,7 @@ from ..chat.paging import MAX_PAGE, Listing, Window
 from ..chat.records import Page
 from ..clock import Micros, maybe_datetime, to_datetime
 from ..storage.persistence import Persistence, Row, Transaction
-from .process import Interrupt, InterruptKind, InterruptStatus
+from .process import ANSWERABLE, Interrupt, InterruptKind, InterruptStatus
 
 _SELECT = "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id"
 _INTERRUPTS = f"{_SELECT} WHERE "
@@ -91,7 +91,10 @@ class InterruptStore:
 async def open_questions(
     reader: Persistence | Transaction, pids: Sequence[str]
 ) -> dict[str, tuple[Interrupt, ...]]:
-    """What each of these processes, or one below it, waits for an answer to; oldest first."""
+    """What each of these processes, or one below it, waits for an answer to; oldest first.
+
+    By the time of the unit that stored it: ids are older, and of two that ask at once the one with
+    the younger id may be stored, and told, first."""
     marks = ", ".join("?" * len(pids))
     # CROSS JOIN: else SQLite begins with every open question that there is.
     rows = await reader.fetch_all(
@@ -100,7 +103,7 @@ async def open_questions(
         " UNION ALL SELECT t.root, p.pid FROM process p JOIN tree t ON p.parent_pid = t.pid)"
         " SELECT t.root, i.*, s.public_id FROM tree t CROSS JOIN interrupt i"
         " JOIN session s ON s.id = i.session_id"
-        " WHERE i.process_id = t.pid AND i.status = 'pending' ORDER BY i.id",
+        " WHERE i.process_id = t.pid AND i.status = 'pending' ORDER BY i.created_at, i.id",
         pids,
     )
     found: dict[str, tuple[Interrupt, ...]] = {}
@@ -109,9 +112,9 @@ async def open_questions(
     return found
 
 
-async def open_beside(tx: Transaction, pid: str) -> tuple[Interrupt, ...]:
-    """Inside a unit that has locked the session: what the request that this process works for
-    waits for an answer to; oldest first."""
+async def shown_beside(tx: Transaction, pid: str) -> Interrupt | None:
+    """Inside a unit that has locked the session: of the questions of the request that this process
+    works for, the one to be shown, which is the oldest that can be; None where none is open."""
     row = await tx.fetch_one(
         "WITH RECURSIVE up(pid, parent_pid) AS ("
         "SELECT p.pid, p.parent_pid FROM process p WHERE p.pid = ?"
@@ -120,7 +123,8 @@ async def open_beside(tx: Transaction, pid: str) -> tuple[Interrupt, ...]:
         (pid,),
     )
     root = pid if row is None else row["pid"]
-    return (await open_questions(tx, [root])).get(root, ())
+    found = (await open_questions(tx, [root])).get(root, ())
+    return next((each for each in found if each.kind in ANSWERABLE), None)
 
 
 async def open_ids(tx: Transaction, pid: str) -> set[str]:

@@ -200,9 +200,9 @@ class Ledger:
         saved = (self.stage, *added, owner.pid, owner.epoch)
 
         async def unit(tx: Transaction) -> Row:
-            at = now()
             # Before any process: whoever changes several of a session's takes them in its order.
             await tx.lock("SELECT 1 FROM session WHERE id = ?", (owner.stream,))
+            at = now()  # under the lock: what a session's units write is in the order of its times
             row = await tx.fetch_one(_SAVE, saved)
             if row is None:
                 raise EpochLost

@@ -82,6 +82,10 @@ ASKED_AS_TEXT = frozenset(
 )
 """Kinds that clients which know no other than a clarification are shown, and answer, as one."""
 
+ANSWERABLE = ASKED_AS_TEXT | {InterruptKind.CONFIRMATION}
+"""Kinds that such clients are asked, of one request one at a time. The others are appeals for more
+of what a quota limits: these are told at once, and hold nothing back."""
+
 
 class InterruptStatus(StrEnum):
     PENDING = "pending"

@@ -10,9 +10,10 @@ from ..chat.service import ChatService
 from ..clock import Micros, maybe_datetime
 from ..events.event import NewEvent
 from ..storage.persistence import Transaction
-from .interrupt_store import open_beside
+from .interrupt_store import shown_beside
 from .interrupts import OPTIONS, Question
 from .ledger import Owner
+from .process import ANSWERABLE
 
 Notice = Callable[[Micros], None]
 """Hears, once a question is durable, when it expires."""
@@ -72,9 +73,9 @@ class Questions:
                 "message_id": message_id,
                 "expires_at": maybe_datetime(expires_at),
             }
-            others = [each for each in await open_beside(tx, owner.pid) if each.id != interrupt_id]
-            if others:
-                payload["behind"] = others[0].id
+            first = await shown_beside(tx, owner.pid) if kind in ANSWERABLE else None
+            if first is not None and first.id != interrupt_id:
+                payload["behind"] = first.id
             return [said, NewEvent("interrupt.raised", payload, owner.pid, interrupt_id)]
 
         return write

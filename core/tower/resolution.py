@@ -15,10 +15,11 @@ from ..events.log import EventLog
 from ..storage.persistence import Persistence, Transaction
 from .appeals import PREFIX, extended
 from .codec import expired_error
-from .interrupt_store import open_beside
+from .interrupt_store import shown_beside
 from .interrupts import accept
 from .journal import Record, store_record
 from .process import (
+    ANSWERABLE,
     ASKED_AS_TEXT,
     Interrupt,
     InterruptStatus,
@@ -110,8 +111,8 @@ class Resolver:
         }
         if answer is not None:
             payload["answer"] = answer
-        if left := await open_beside(tx, interrupt.pid):
-            payload["next"] = left[0].as_json()
+        if interrupt.kind in ANSWERABLE and (left := await shown_beside(tx, interrupt.pid)):
+            payload["next"] = left.as_json()
         events = [NewEvent(f"interrupt.{status}", payload, interrupt.pid)]
         if answer is not None and interrupt.kind in ASKED_AS_TEXT:
             _, said = await self._chat.insert_message(

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from ...core.events.bridge import spelled_out
 from ...core.tower.process import (
-    ASKED_AS_TEXT,
+    ANSWERABLE,
     Interrupt,
     InterruptKind,
     Outcome,
@@ -16,8 +16,6 @@ from ...core.tower.process import (
 from .models import MessageSendResponse, SubmitRequestResponse
 
 ENDED = (ProcessState.TERMINATED, ProcessState.ZOMBIE)
-ANSWERABLE = ASKED_AS_TEXT | {InterruptKind.CONFIRMATION}
-"""Kinds of questions that can be answered here; of others a client sees that it is `processing`."""
 
 
 def message_outcome(process: ProcessControlBlock) -> MessageSendResponse:
@@ -63,7 +61,7 @@ def request_outcome(process: ProcessControlBlock) -> SubmitRequestResponse:
 def asked(
     process: ProcessControlBlock, kinds: Collection[InterruptKind] = ANSWERABLE
 ) -> Interrupt | None:
-    """The oldest open question of these kinds."""
+    """The oldest open question of these kinds; of others a client sees that it is `processing`."""
     return next((each for each in process.interrupts if each.kind in kinds), None)
 
 
