@@ -63,8 +63,8 @@ class EventBridge:
             return None
         elif event.type.startswith("interrupt."):
             translated = _next_question(event, request)
-        elif event.pid != request.pid:
-            return None  # of a spawned process, which its client knows nothing of
+        elif event.pid != request.pid:  # of a spawned process, which its client knows nothing of
+            translated = _next_question(event, request) if event.type in _ORCHESTRATOR else None
         else:
             translated = _of_process(event, request)
         if translated is None:

@@ -40,13 +40,19 @@ _TYPES = (
     _type("process.priority_changed", "from to", "It was given another place in line."),
     _type(
         "process.completed",
-        "message_id request_id parent_pid?",
-        "It ended with a reply, stored as that message; with `parent_pid`, for who has spawned it.",
+        "message_id request_id parent_pid? next?",
+        "It ended with a reply, stored as that message; with `parent_pid`, for who has spawned it."
+        " `next` is the oldest question of the request, where its turn comes because an older one"
+        " was closed with this process.",
     ),
-    _type("process.failed", "reason error request_id parent_pid?", "It ended without a reply."),
+    _type(
+        "process.failed",
+        "reason error request_id parent_pid? next?",
+        "It ended without a reply.",
+    ),
     _type(
         "process.cancelled",
-        "reason request_id parent_pid?",
+        "reason request_id parent_pid? next?",
         "It was ended on demand, or with its parent or its session.",
     ),
     _type("stage.started", "stage", "The orchestrator entered a stage."),

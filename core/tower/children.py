@@ -14,9 +14,9 @@ from ..errors import ChildFailed
 from ..events.event import NewEvent
 from ..storage.persistence import Transaction
 from .codec import encode, encode_error
-from .interrupt_store import close_interrupts
+from .interrupt_store import close_interrupts, turned_to
 from .journal import Record, store_record
-from .process import Outcome, ProcessControlBlock, ProcessState, Quota, Usage
+from .process import Interrupt, Outcome, ProcessControlBlock, ProcessState, Quota, Usage
 from .shares import COUNTED, least, share
 from .store import (
     find_in_unit,
@@ -146,20 +146,31 @@ async def settle(
 
 
 async def cancel_one(
-    tx: Transaction, before: ProcessControlBlock, reason: str, at: Micros
+    tx: Transaction,
+    before: ProcessControlBlock,
+    reason: str,
+    at: Micros,
+    shown: Interrupt | None = None,
 ) -> tuple[ProcessControlBlock, list[NewEvent]]:
-    """Inside a unit: this process is ended, its run fenced out, its questions closed."""
+    """Inside a unit: this process is ended, its run fenced out, its questions closed. `shown` is
+    the question of its request that was to be shown before the unit closed any."""
     process, changed = await _end(tx, before, Outcome.CANCELLED, reason, None, at)
-    payload = {"reason": reason, **process.names}
+    payload = {"reason": reason, **process.names, **await turned_to(tx, process.pid, shown)}
     return process, [changed, NewEvent("process.cancelled", payload, process.pid)]
 
 
 async def fail_one(
-    tx: Transaction, before: ProcessControlBlock, reason: str, error: str, at: Micros
+    tx: Transaction,
+    before: ProcessControlBlock,
+    reason: str,
+    error: str,
+    at: Micros,
+    shown: Interrupt | None = None,
 ) -> tuple[ProcessControlBlock, list[NewEvent]]:
     """The same of a process that has failed, whatever its run may still do."""
     process, changed = await _end(tx, before, Outcome.FAILED, reason, error, at)
-    payload = {"reason": reason, "error": error, **process.names}
+    turned = await turned_to(tx, process.pid, shown)
+    payload = {"reason": reason, "error": error, **process.names, **turned}
     return process, [changed, NewEvent("process.failed", payload, process.pid)]
 
 

@@ -20,7 +20,13 @@ from .children import (
     store_result,
 )
 from .effects import Run
-from .interrupt_store import close_interrupts, open_ids, open_questions
+from .interrupt_store import (
+    close_interrupts,
+    open_ids,
+    open_questions,
+    shown_above,
+    turned_to,
+)
 from .ledger import Ledger
 from .process import CHILD, DIVERGED, SLEEPING, Outcome, ProcessControlBlock, ProcessState
 from .questions import Questions
@@ -80,6 +86,7 @@ class Ending:
         state, why = self._state, self._reason
         self.aftermath = Aftermath()
         result: str | None = None
+        turned: dict[str, Any] = {}
         if self._reply is not None and self._before.depth:
             result = await store_result(tx, self._before.pid, self._reply)
             changes["reply"] = self._reply.text
@@ -109,12 +116,8 @@ class Ending:
             )
         elif state is ProcessState.TERMINATED:
             changes |= {"outcome": self._outcome, "completed_at": to_datetime(at)}
-            again = self._before.epoch > 1
-            if again or self._questions.raised:
-                await close_interrupts(tx, self._before.pid, at)
-            if again:  # in its first run a process has spawned nothing yet
-                self.aftermath.ended, told = await cancel_below(tx, self._before.pid, at)
-                events += told
+            told, turned = await self._close(tx, at)
+            events += told
         stored = None if state is ProcessState.READY else why
         process, changed = moved(self._before, state, why, **changes)
         self.process = process.changed(reason=stored)
@@ -123,7 +126,7 @@ class Ending:
             stuck = await stuck_below(tx, [process.pid])
             self.process = self.process.changed(error=stuck.get(process.pid))
         events.append(changed)
-        events.extend(self._story())
+        events.extend(self._story(turned))
         if state is ProcessState.TERMINATED:
             parent, told = await settle(tx, self.process, result, at)
             self.aftermath.ready = [parent] if parent else []
@@ -141,6 +144,18 @@ class Ending:
             tx, parent, self._stream, run.runtime.provider_of, new, default, at, keeps=keeps
         )
 
+    async def _close(self, tx: Transaction, at: Micros) -> tuple[list[NewEvent], dict[str, Any]]:
+        """What this process leaves open ends with it; gives what is told of that, and what the
+        event of its own end says of it."""
+        pid, again, events = self._before.pid, self._before.epoch > 1, list[NewEvent]()
+        if not again and not self._questions.raised:
+            return events, {}
+        shown = await shown_above(tx, self._before)
+        await close_interrupts(tx, pid, at)
+        if again:  # in its first run a process has spawned nothing yet
+            self.aftermath.ended, events = await cancel_below(tx, pid, at)
+        return events, await turned_to(tx, pid, shown)
+
     async def _set_alarm(self, tx: Transaction, run: Run, state: ProcessState) -> None:
         if run.wakes and state is not ProcessState.READY:
             wake_at = min(run.wakes)
@@ -149,8 +164,8 @@ class Ending:
         elif self._before.epoch > 1:
             await forget_alarm(tx, self._before.pid)
 
-    def _story(self) -> list[NewEvent]:
-        pid, payload = self._before.pid, dict[str, Any](self._before.names)
+    def _story(self, turned: dict[str, Any]) -> list[NewEvent]:
+        pid, payload = self._before.pid, {**self._before.names, **turned}
         if self._outcome is Outcome.COMPLETED:
             payload["message_id"] = self.process.reply_message_id
             return [NewEvent("process.completed", payload, pid)]

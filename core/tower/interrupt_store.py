@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -11,7 +12,13 @@ from ..chat.paging import MAX_PAGE, Listing, Window
 from ..chat.records import Page
 from ..clock import Micros, maybe_datetime, to_datetime
 from ..storage.persistence import Persistence, Row, Transaction
-from .process import ANSWERABLE, Interrupt, InterruptKind, InterruptStatus
+from .process import (
+    ANSWERABLE,
+    Interrupt,
+    InterruptKind,
+    InterruptStatus,
+    ProcessControlBlock,
+)
 
 _SELECT = "SELECT i.*, s.public_id FROM interrupt i JOIN session s ON s.id = i.session_id"
 _INTERRUPTS = f"{_SELECT} WHERE "
@@ -125,6 +132,21 @@ async def shown_beside(tx: Transaction, pid: str) -> Interrupt | None:
     root = pid if row is None else row["pid"]
     found = (await open_questions(tx, [root])).get(root, ())
     return next((each for each in found if each.kind in ANSWERABLE), None)
+
+
+async def shown_above(tx: Transaction, process: ProcessControlBlock) -> Interrupt | None:
+    """Inside the unit that ends this process, before it closes any question: the one to be shown
+    of the request that a spawned process works for; None for any other, which ends with it."""
+    return await shown_beside(tx, process.pid) if process.depth else None
+
+
+async def turned_to(tx: Transaction, pid: str, before: Interrupt | None) -> dict[str, Any]:
+    """Inside that unit, once questions were closed: what the event of its end says of the question
+    whose turn has come with that. `before` is what `shown_above` gave."""
+    after = None if before is None else await shown_beside(tx, pid)
+    if before is None or after is None or after.id == before.id:
+        return {}
+    return {"next": after.as_json()}
 
 
 async def open_ids(tx: Transaction, pid: str) -> set[str]:

@@ -16,6 +16,7 @@ from ..events.log import EventLog
 from ..runtime import MissionRuntime
 from ..storage.persistence import Transaction
 from .children import Aftermath, billed_to, cancel_below, cancel_one, fail_one, settle
+from .interrupt_store import shown_above
 from .process import CRASHED, Envelope, ProcessControlBlock, ProcessState, SchedulingPriority
 from .runner import Start
 from .shares import lent_by
@@ -162,8 +163,9 @@ class Transitions:
         (before, row), at = found, now()
         if before.state in (ProcessState.TERMINATED, ProcessState.ZOMBIE):
             raise Conflict(f"process {pid} has ended already ({before.outcome})")
+        shown = await shown_above(tx, before)
         below, events = await cancel_below(tx, pid, at)
-        process, ended = await cancel_one(tx, before, reason, at)
+        process, ended = await cancel_one(tx, before, reason, at, shown)
         parent, woken = await settle(tx, process, None, at)
         events += ended + woken
         await self._events.append(tx, row["session_id"], before.user_id, events, at)
@@ -178,8 +180,9 @@ class Transitions:
         (before, row), at = found, now()
         if (before.state, before.epoch) != (ProcessState.RUNNING, run.epoch):
             return Aftermath()
+        shown = await shown_above(tx, before)
         below, events = await cancel_below(tx, run.pid, at)
-        process, ended = await fail_one(tx, before, reason, error, at)
+        process, ended = await fail_one(tx, before, reason, error, at, shown)
         parent, woken = await settle(tx, process, None, at)
         events += ended + woken
         await self._events.append(tx, row["session_id"], before.user_id, events, at)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from mission_system.core.capabilities import OrchestratorSpec
-from mission_system.core.chat.paging import Window
 from mission_system.core.errors import ChildFailed
 from mission_system.core.events.bridge import EventBridge, Request
 from mission_system.core.events.event import Event
@@ -19,20 +18,17 @@ from mission_system.core.tower.process import Interrupt, ProcessControlBlock, Qu
 from .conftest import ANN
 
 BOUNDED = Quota(max_steps=1, on_exhausted="ask")
+SHORT = Quota(timeout_seconds=1, soft_timeout_seconds=0.9)
 
 
 async def asker(mission: Mission) -> str:
     return await mission.clarify(mission.message)
 
 
-async def failing(mission: Mission) -> str:
-    async def fail() -> None:
-        await opened.wait()
-        raise ValueError("no more")
-
-    opened = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.3, opened.set)
-    await mission.gather(mission.clarify(mission.message), mission.step("fail", fail))
+async def slow(mission: Mission) -> str:
+    await mission.gather(
+        mission.clarify(mission.message), mission.step("slow", asyncio.Event().wait)
+    )
     return "never"
 
 
@@ -43,7 +39,7 @@ async def greedy(mission: Mission) -> str:
 
 
 async def parent(mission: Mission) -> str:
-    """Spawns `<capability>:<message>` for each word, each after the one before has asked."""
+    """Spawns `<capability>:<message>` for each word."""
 
     async def spawn(capability: str, message: str) -> str:
         try:
@@ -56,10 +52,22 @@ async def parent(mission: Mission) -> str:
 
 
 @pytest.fixture
-async def node(start_node: Any) -> Node:
+def turn() -> asyncio.Event:
+    """Set when `late` may ask."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def node(start_node: Any, turn: asyncio.Event) -> Node:
+    async def late(mission: Mission) -> str:
+        await turn.wait()
+        return await mission.clarify(mission.message)
+
     bounded = OrchestratorSpec("greedy", greedy, quota=BOUNDED)
     asking = OrchestratorSpec("parent", parent, quota=Quota(on_exhausted="ask"))
-    found: Node = await start_node(asking, asker, failing, bounded)
+    found: Node = await start_node(
+        asking, asker, late, bounded, OrchestratorSpec("slow", slow, quota=SHORT)
+    )
     return found
 
 
@@ -86,11 +94,6 @@ async def shown(node: Node, process: ProcessControlBlock) -> list[str]:
     ]
 
 
-async def child_that_asked(node: Node, question: Interrupt) -> ProcessControlBlock:
-    found = (await node.tower.list_processes(ANN, Window(100))).items
-    return next(each for each in found if each.pid == question.pid)
-
-
 async def test_questions_are_in_the_order_in_which_they_were_stored(node: Node, send: Any) -> None:
     process = await send(node, "asker:a asker:b", capability="parent", wait=None)
     first, second = await asked(node, process.pid, 2)
@@ -101,6 +104,34 @@ async def test_questions_are_in_the_order_in_which_they_were_stored(node: Node, 
     found = (await node.tower.get(ANN, process.pid)).interrupts
     assert [each.id for each in found] == [second.id, first.id]
     await node.tower.cancel_request(ANN, process.pid)
+
+
+async def test_a_question_is_told_once_an_older_one_was_cancelled_with_its_process(
+    node: Node, send: Any
+) -> None:
+    process = await send(node, "asker:a asker:b asker:c", capability="parent", wait=None)
+    first, second, third = await asked(node, process.pid, 3)
+    await node.tower.cancel_request(ANN, second.pid)  # whose turn it is stays as it is
+    assert await shown(node, process) == ["started", first.question]
+    await node.tower.cancel_request(ANN, first.pid)
+    expected = ["started", first.question, third.question]
+    assert await shown(node, process) == expected
+    await node.tower.cancel_request(ANN, process.pid)
+    assert await shown(node, process) == [*expected, "cancelled"]
+
+
+async def test_a_question_is_told_once_the_process_of_an_older_one_has_failed(
+    node: Node, send: Any, turn: asyncio.Event
+) -> None:
+    process = await send(node, "slow:a late:b", capability="parent", wait=None)
+    await asked(node, process.pid, 1)
+    turn.set()
+    await asked(node, process.pid, 2)
+    assert await shown(node, process) == ["started", "a"]
+    [left] = await asked(node, process.pid, 1)
+    assert await shown(node, process) == ["started", "a", "b"]
+    process = await node.tower.resume_request(ANN, left.id, "so", wait=10)
+    assert process.reply == "timeout_exceeded so"
 
 
 async def test_an_appeal_holds_nothing_back_and_is_told_at_once(node: Node, send: Any) -> None:
