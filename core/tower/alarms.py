@@ -57,6 +57,12 @@ async def forget_alarm(tx: Transaction, pid: str) -> None:
     await tx.execute("DELETE FROM alarm WHERE process_id = ?", (pid,))
 
 
+async def has_alarm(tx: Transaction, pid: str) -> bool:
+    """Inside a unit: whether this process sleeps, also where it waits for something else too."""
+    row = await tx.fetch_one("SELECT 1 FROM alarm WHERE process_id = ?", (pid,))
+    return row is not None
+
+
 async def wake(tx: Transaction, log: EventLog, pid: str) -> ProcessControlBlock | None:
     """One unit: the process is ready, where it still sleeps and it is time; else None."""
     at = now()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..storage.persistence import Transaction
+from .alarms import has_alarm
 from .process import ProcessControlBlock, Quota
 from .store import save_quota, unfinished_below
 
@@ -68,9 +69,13 @@ async def lower_below(
     line = [(before, after)]
     while line:
         old, parent = line.pop()
+        children = families[parent.pid]
+        if not children:
+            continue
         lowered = [name for name in Quota.model_fields if grows(*_values(name, parent, old))]
-        parts = _parts(parent, families[parent.pid], spent)
-        for child in families[parent.pid]:
+        keeps = not parent.awaits_child or await has_alarm(tx, parent.pid)
+        parts = _parts(parent, children, spent, keeps=keeps)
+        for child in children:
             limits = {
                 limit: _at_least(limit, spent[child.pid, _SHARED[limit]] + part)
                 for limit, part in parts.items()
@@ -88,10 +93,12 @@ def _parts(
     parent: ProcessControlBlock,
     children: Sequence[ProcessControlBlock],
     spent: Mapping[tuple[str, str], float],
+    *,
+    keeps: bool,
 ) -> dict[str, float]:
     """Of each limit that the children together may go beyond: what each may use from now on. The
-    parent keeps a part where it may go on before they have ended."""
-    count = len(children) + (not parent.awaits_child)
+    parent `keeps` a part where it may go on before they have ended."""
+    count = len(children) + keeps
     parts: dict[str, float] = {}
     for limit, used in _SHARED.items():
         left = getattr(parent.quota, limit) - getattr(parent.usage, used)

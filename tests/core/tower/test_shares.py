@@ -200,6 +200,29 @@ async def test_parent_that_runs_beside_a_child_keeps_its_part_of_a_lower_limit(
     assert process.reply == f"{limit - share} {share} (max_tool_calls_exceeded)"
 
 
+async def test_parent_that_sleeps_beside_a_child_keeps_its_part_of_a_lower_limit(
+    start_node, send, ann
+) -> None:
+    worker = Worker()
+
+    async def both(mission: Mission) -> str:
+        await mission.gather(mission.sleep(3600), mission.spawn("worker", "1"))
+        return "never"
+
+    node = await start_node(
+        OrchestratorSpec("both", both, quota=Quota(max_tool_calls=40)),
+        OrchestratorSpec("worker", worker.worker, quota=Quota()),
+        tools=[touch],
+    )
+    process = await send(node, wait=None)
+    await worker.until_held("1")
+    assert (await node.tower.get(ann, process.pid)).awaits_child
+    assert (await all_of(node))["1"].quota.max_tool_calls == 20
+    await node.tower.adjust_quota(ann, process.pid, max_tool_calls=15)
+    assert (await all_of(node))["1"].quota.max_tool_calls == 1 + (15 - 1) // 2
+    await node.tower.cancel_request(ann, process.pid)
+
+
 async def test_child_spawned_after_its_parent_was_adjusted_gets_a_part_of_what_that_left(
     start_node, send, ann
 ) -> None:
