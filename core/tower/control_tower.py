@@ -172,8 +172,6 @@ class ControlTower(Views):
         with self._watchers.watching(process.pid) as watcher:
             job = job_of(process, spec.max_concurrent)
             on_busy = envelope.on_busy or spec.on_busy
-            if on_busy == "cancel_previous":
-                await self._runner.save(process.session_id)
             process = await self._accepted.do(
                 self._submit(envelope, process, session, job, on_busy)
             )
@@ -270,7 +268,7 @@ class ControlTower(Views):
         self._check_open()
         process = await self._governed(caller, pid)
         pid = process.pid
-        await self._runner.save(process.session_id)  # what is used is part of what is left
+        await self._runner.save(process)  # what is used is part of what is left
         may_raise, stored = caller.is_admin, self._runner.adjust
         return await self._persistence.write(
             lambda tx: adjust(tx, self._events, pid, changes, may_raise=may_raise, stored=stored)
@@ -315,6 +313,8 @@ class ControlTower(Views):
         submit = self._transitions.submit
         with self._dispatcher.submit(job, clears=on_busy == "cancel_previous") as at_once:
             async with turn:
+                if on_busy == "cancel_previous":
+                    await self._runner.save(process)
                 start, ended = await self._persistence.write(
                     lambda tx: submit(tx, envelope, process, session, at_once, on_busy)
                 )
@@ -345,7 +345,7 @@ class ControlTower(Views):
         return ready
 
     async def _cancel(self, process: ProcessControlBlock, reason: str) -> ProcessControlBlock:
-        await self._runner.save(process.session_id)
+        await self._runner.save(process)
         process, aftermath = await self._transitions.cancel(process.pid, reason)
         self._follow(aftermath)
         return process

@@ -74,7 +74,7 @@ class Execution:
         pause, longest = RETRY_SECONDS
         while True:
             try:
-                await self._runner.save(process.session_id)
+                await self._runner.save(process)
                 aftermath = await self._transitions.cut_off(process, error.reason, error.message)
             except Exception as failure:
                 if not storage_failed(failure):

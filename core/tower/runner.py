@@ -92,7 +92,7 @@ class Runner:
         self._overran = overran
         self._roots: dict[str, Branch] = {}
         self._accounts: dict[str, Account] = {}
-        self._ledgers: dict[str, tuple[str, Ledger]] = {}  # each with its session
+        self._ledgers: dict[str, tuple[ProcessControlBlock, Ledger]] = {}
 
     def stop(self, pid: str, reason: str) -> None:
         """Let no further step of this run begin; whoever calls this cancels its task too."""
@@ -109,10 +109,15 @@ class Runner:
             if (lender := self._accounts.get(after.parent_pid or "")) is not None:
                 lender.lend(before.quota, after.quota)
 
-    async def save(self, session_id: str) -> None:
-        """Store what the runs of a session here have used until now, for who ends some of them from
-        outside."""
-        ledgers = [each for session, each in self._ledgers.values() if session == session_id]
+    async def save(self, process: ProcessControlBlock) -> None:
+        """Store what the runs here of the session of this process have used until now, for who ends
+        some of them from outside."""
+        session = process.user_id, process.session_id  # whose ids are unique per user only
+        ledgers = [
+            ledger
+            for each, ledger in self._ledgers.values()
+            if (each.user_id, each.session_id) == session
+        ]
         await asyncio.gather(*(_commit(each) for each in ledgers))
 
     async def run(self, start: Start) -> Ran | None:
@@ -128,7 +133,7 @@ class Runner:
         self._accounts[process.pid] = account
         ledger = Ledger(self._runtime.persistence, self._log, owner, account, root)
         self._roots[process.pid] = root
-        self._ledgers[process.pid] = process.session_id, ledger
+        self._ledgers[process.pid] = process, ledger
         if process.epoch == 1:
             self._runtime.timings.began(process.created_at, process.started_at)
         questions = Questions(owner, self._chat, self._asked)

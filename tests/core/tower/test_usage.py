@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from mission_system.core.errors import Forbidden, NotFound
+from mission_system.core.errors import Busy, Forbidden, NotFound
 from mission_system.core.identity import Caller
+from mission_system.core.tower import runner
+from mission_system.core.tower.ledger import Ledger
 from mission_system.core.tower.mission import Mission
 
 BOB = Caller("bob")
@@ -145,6 +148,53 @@ async def test_what_a_run_has_used_counts_whoever_ends_it(start_node, send, ann,
     assert all(each.usage.elapsed_seconds >= 0.2 for each in ended.values())
     usage = await node.tower.usage(ann, process.session_id)
     assert usage.elapsed_seconds >= 0.2 * len(ended)
+
+
+async def test_what_is_saved_is_of_the_callers_own_session(
+    start_node, send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(mission: Mission) -> str:
+        await mission.step("hang", asyncio.Event().wait)
+        return "never"
+
+    node = await start_node(hangs, max_backlog=2)
+    ours: dict[str, Any] = {"session_id": "same", "create_session": True, "wait": None}
+    first = await send(node, **ours)
+    await send(node, caller=BOB, **ours)
+    saved: list[str] = []
+    commit = runner._commit
+
+    async def noted(ledger: Ledger) -> None:
+        saved.append(ledger._owner.user_id)
+        await commit(ledger)
+
+    monkeypatch.setattr(runner, "_commit", noted)
+    async with asyncio.timeout(10):
+        while len(node.tower._runner._ledgers) < 2:
+            await asyncio.sleep(0.01)
+    await send(node, on_busy="cancel_previous", **ours)
+    assert saved == [first.user_id]
+
+
+async def test_message_that_is_refused_saves_nothing(
+    start_node, send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(mission: Mission) -> str:
+        await mission.step("hang", asyncio.Event().wait)
+        return "never"
+
+    node = await start_node(hangs, running_slots=1, max_ready=1)
+    process = await send(node, wait=None)
+    await send(node, wait=None)
+    saved: list[Ledger] = []
+
+    async def noted(ledger: Ledger) -> None:
+        saved.append(ledger)
+
+    monkeypatch.setattr(runner, "_commit", noted)
+    with pytest.raises(Busy):
+        await send(node, session_id=process.session_id, on_busy="cancel_previous", wait=None)
+    assert saved == []
 
 
 async def test_what_all_have_used_is_added_up_already(
