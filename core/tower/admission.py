@@ -29,6 +29,7 @@ from .process import (
 
 log = structlog.get_logger(__name__)
 MAX_CONTEXT = 64 * 1024  # bytes of JSON
+TOO_DEEP = f"is nested deeper than {MAX_NESTING} levels"
 
 
 def default_session(user_id: str) -> str:
@@ -52,15 +53,17 @@ def check_request(envelope: Envelope) -> Envelope:
         raise InvalidInput("on_busy", f"choose one of: {', '.join(get_args(OnBusy))}")
     if not envelope.context:
         return envelope
-    if nested_too_deep(envelope.context):
-        raise InvalidInput("context", f"is nested deeper than {MAX_NESTING} levels")
     try:
         context = orjson.dumps(envelope.context)
     except orjson.JSONEncodeError as error:
+        if "recursion" in str(error).lower():  # deeper still than what is looked for below
+            raise InvalidInput("context", TOO_DEEP) from None
         raise InvalidInput("context", f"is not JSON: {error}") from None
     if len(context) > MAX_CONTEXT:
         text = f"has {len(context)} bytes of JSON, at most {MAX_CONTEXT} are taken"
         raise InvalidInput("context", text)
+    if nested_too_deep(envelope.context):  # last: of a larger one, the loop would wait for this
+        raise InvalidInput("context", TOO_DEEP)
     return replace(envelope, context=orjson.loads(context))
 
 

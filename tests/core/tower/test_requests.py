@@ -12,7 +12,7 @@ import pytest
 from mission_system.core.capabilities import OrchestratorSpec, Reply
 from mission_system.core.errors import Busy, Conflict, InvalidInput, MissionError, NotFound
 from mission_system.core.identity import Caller
-from mission_system.core.tower import dispatch
+from mission_system.core.tower import admission, dispatch
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Envelope, Outcome, ProcessState
 from mission_system.core.tower.runner import WORDLESS
@@ -62,6 +62,18 @@ async def test_a_context_is_nested_only_so_deep(start_node, send) -> None:
             deep = {"deep": deep}
         with pytest.raises(InvalidInput, match="context: is nested deeper than 200 levels"):
             await send(node, context=deep)
+
+
+async def test_a_context_that_is_too_large_is_not_looked_into(
+    start_node, send, monkeypatch
+) -> None:
+    def looked(value: object) -> bool:
+        raise AssertionError("this takes the longer, the larger it is")
+
+    node = await start_node(echo)
+    monkeypatch.setattr(admission, "nested_too_deep", looked)
+    with pytest.raises(InvalidInput, match=r"context: has [0-9]+ bytes of JSON"):
+        await send(node, context={"wide": [[]] * 300_000})
 
 
 async def test_events_tell_the_whole_story_in_order(start_node, send, told) -> None:
