@@ -80,6 +80,11 @@ class Ending:
         self._state, self._reason = ProcessState.READY, reason
         return self
 
+    @property
+    def ends_others(self) -> bool:
+        """Whether what this process has spawned, and still runs, is ended with it."""
+        return self._outcome is not None and self._before.epoch > 1
+
     async def write(self, tx: Transaction, at: Micros) -> list[NewEvent]:
         events: list[NewEvent] = []
         changes: dict[str, Any] = {"error": self._error, "stage": self._ledger.stage}

@@ -109,14 +109,14 @@ class Runner:
             if (lender := self._accounts.get(after.parent_pid or "")) is not None:
                 lender.lend(before.quota, after.quota)
 
-    async def save(self, process: ProcessControlBlock) -> None:
+    async def save(self, process: ProcessControlBlock, *, itself: bool = True) -> None:
         """Store what the runs here of the session of this process have used until now, for who ends
-        some of them from outside."""
+        some of them from outside; `itself`: what its own run has used, too."""
         session = process.user_id, process.session_id  # whose ids are unique per user only
         ledgers = [
             ledger
             for each, ledger in self._ledgers.values()
-            if (each.user_id, each.session_id) == session
+            if (each.user_id, each.session_id) == session and (itself or each.pid != process.pid)
         ]
         await asyncio.gather(*(_commit(each) for each in ledgers))
 
@@ -140,6 +140,8 @@ class Runner:
         try:
             try:
                 ending = await self._attempt(start, owner, account, ledger, questions, root)
+                if ending.ends_others:
+                    await self.save(process, itself=False)
                 await ledger.commit(ending.write)
             except Exception as error:
                 if storage_failed(error):

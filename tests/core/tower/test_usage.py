@@ -150,6 +150,36 @@ async def test_what_a_run_has_used_counts_whoever_ends_it(start_node, send, ann,
     assert usage.elapsed_seconds >= 0.2 * len(ended)
 
 
+async def test_what_a_child_has_used_counts_where_its_parent_ends_beside_it(
+    start_node, send, ann
+) -> None:
+    running: list[str] = []
+
+    async def hangs(mission: Mission) -> str:
+        running.append(mission.pid)
+        await mission.step("hang", asyncio.Event().wait)
+        return "never"
+
+    async def parent(mission: Mission) -> str:
+        if running:  # no replay would do so by itself, but nothing keeps an orchestrator from it
+            return "enough"
+        await mission.gather(mission.clarify("Enough?"), mission.spawn("hangs", "go"))
+        return "never"
+
+    node = await start_node(hangs, parent)
+    process = await send(node, capability="parent")
+    async with asyncio.timeout(10):
+        while not running:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    process = await node.tower.resume_request(ann, process.pending.id, "yes", wait=10)
+    assert process.reply == "enough"
+    [child] = (await node.tower.get_many(ann, running)).values()
+    assert child.reason == "parent_ended"
+    assert child.usage.elapsed_seconds >= 0.2
+    assert (await node.tower.get(ann, process.pid)).usage.elapsed_seconds >= 0.2
+
+
 async def test_what_is_saved_is_of_the_callers_own_session(
     start_node, send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
