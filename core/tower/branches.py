@@ -58,6 +58,20 @@ class Branch:
             Suspended: the run has been suspended here or further up; it stays so.
             OutsideBranch: this task was started without `mission.gather` or `mission.branch`.
         """
+        self._check()
+        key = self._checked(f"{self.path}{self._count}")
+        self._count += 1
+        return key
+
+    def next_round(self) -> str:
+        """The key of the next round here, of whichever loop: rounds are no steps, and do not
+        count as such. Raises as `next_key`."""
+        self._check()
+        self._rounds += 1
+        return self._checked(f"{self.path}rounds:{self._rounds}")
+
+    def _check(self) -> None:
+        """Whether something that is journaled may begin here."""
         if (suspended := self.stopped) is not None:
             raise suspended
         if self.owner is not asyncio.current_task():
@@ -70,17 +84,6 @@ class Branch:
                 f"the mission was used inside {self._inside}, whose result is journaled as a"
                 " whole; do this before or after it"
             )
-        key = self._checked(f"{self.path}{self._count}")
-        self._count += 1
-        return key
-
-    def next_round(self) -> str:
-        """The key of the next round here, of whichever loop: rounds are no steps, and do not
-        count as such. Raises Suspended as `next_key`."""
-        if (suspended := self.stopped) is not None:
-            raise suspended
-        self._rounds += 1
-        return self._checked(f"{self.path}rounds:{self._rounds}")
 
     def _checked(self, key: str) -> str:
         if len(key) > MAX_KEY:

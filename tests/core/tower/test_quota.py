@@ -14,6 +14,7 @@ from mission_system.core.capabilities import OrchestratorSpec
 from mission_system.core.errors import QuotaExceeded
 from mission_system.core.llm.provider import LLMChunk, LLMReply, LLMRequest, LLMUsage
 from mission_system.core.tools.decorator import tool
+from mission_system.core.tower.branches import OutsideBranch
 from mission_system.core.tower.mission import Mission
 from mission_system.core.tower.process import Outcome, Quota
 
@@ -292,4 +293,26 @@ async def set_column(node, process, column: str, value: int | str) -> None:
         lambda tx: tx.execute(
             f"UPDATE process SET {column} = ? WHERE pid = ?", (value, process.pid)
         )
+    )
+
+
+async def test_rounds_belong_to_a_branch_as_steps_do(start_node, send) -> None:
+    async def work(mission: Mission) -> str:
+        async def first() -> str:
+            try:
+                async for number in mission.rounds():
+                    return str(number)
+            except OutsideBranch as error:
+                return error.message
+            return "none"
+
+        async def step() -> str:
+            return (await first()).partition(",")[0]
+
+        apart = await asyncio.create_task(first())
+        return f"{await first()}; {apart.partition(',')[0]}; {await mission.step('own', step)}"
+
+    process = await send(await start_node(work))
+    assert process.reply == (
+        "1; this task is not a branch of the mission; the mission was used inside step 'own'"
     )
