@@ -88,15 +88,14 @@ class CapabilityRegistry:
 
     def register(self, spec: OrchestratorSpec) -> None:
         """Serve it. Raises ValueError: it is served already, or could never run."""
-        versions = self._specs.setdefault(spec.name, {})
-        if spec.version in versions:
+        if spec.version in self._specs.get(spec.name, {}):
             raise ValueError(f"capability '{spec.name}' version {spec.version} is registered twice")
         if spec.max_concurrent < 1:  # its processes would be ready for ever
             raise ValueError(
                 f"capability '{spec.name}': max_concurrent={spec.max_concurrent!r} lets none of its"
                 " processes run; give 1 or more"
             )
-        versions[spec.version] = spec
+        self._specs.setdefault(spec.name, {})[spec.version] = spec
 
     def find(self, name: str, version: int) -> OrchestratorSpec | None:
         """Exactly this version, or None."""

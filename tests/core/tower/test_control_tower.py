@@ -213,6 +213,11 @@ def test_capability_that_could_never_run_is_not_served(number: int) -> None:
     spec = OrchestratorSpec("idle", idle, max_concurrent=number)
     with pytest.raises(ValueError, match=f"max_concurrent={number} lets none"):
         CapabilityRegistry((spec,))
+    registry = CapabilityRegistry()
+    with pytest.raises(ValueError, match="lets none"):
+        registry.register(spec)
+    assert "idle" not in registry
+    assert list(registry) == []
 
 
 async def test_unit_that_no_retry_can_help_ends_its_process(start_node, send, monkeypatch) -> None:
