@@ -19,7 +19,8 @@ class Accepted:
         self._sweep = sweep
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def __len__(self) -> int:
+    @property
+    def under_way(self) -> int:
         """How much of it is under way."""
         return len(self._tasks)
 

@@ -32,7 +32,7 @@ async def leave_after(node, work, turns: int | None) -> None:
     task = asyncio.create_task(work)
     if turns is None:
         async with asyncio.timeout(10):
-            while not node.tower._accepted:
+            while not node.tower._accepted.under_way:
                 await asyncio.sleep(0)
     for _ in range(turns or 0):
         await asyncio.sleep(0)
@@ -43,7 +43,7 @@ async def leave_after(node, work, turns: int | None) -> None:
 async def settled(node, ann) -> list:
     """Every process, once nothing runs and nothing is in line."""
     async with asyncio.timeout(10):
-        while node.tower._accepted or node.tower.depth != (0, 0):
+        while node.tower._accepted.under_way or node.tower.depth != (0, 0):
             await asyncio.sleep(0.001)
     return list((await node.tower.list_processes(ann, Window(100))).items)
 
@@ -83,7 +83,7 @@ async def test_cancellation_whose_sender_leaves_at_any_moment_stops_the_run(
         process = await send(node, wait=None)
         await leave_after(node, node.tower.cancel_request(ann, process.pid), turns)
     async with asyncio.timeout(10):
-        while node.tower._accepted:
+        while node.tower._accepted.under_way:
             await asyncio.sleep(0)
     processes = (await node.tower.list_processes(ann, Window(100))).items
     cancelled = [process for process in processes if process.outcome is Outcome.CANCELLED]

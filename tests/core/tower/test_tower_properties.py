@@ -350,7 +350,7 @@ class Bench:
         """Until nothing runs and nothing is in line."""
         await self.called()
         async with asyncio.timeout(10):
-            while self.node.tower._accepted or self.node.tower.depth != (0, 0):
+            while self.node.tower._accepted.under_way or self.node.tower.depth != (0, 0):
                 await asyncio.sleep(0.002)
 
     def rows(self, sql: str) -> list[sqlite3.Row]:
@@ -373,7 +373,7 @@ def check_nothing_is_held(node: Node) -> None:
     assert dispatcher._scheduler._lanes == {}
     assert dispatcher._tasks == dispatcher._starts == dispatcher._returning == {}
     assert tower._watchers._watchers == tower._runner._roots == tower._runner._accounts == {}
-    assert not tower._accepted
+    assert not tower._accepted.under_way
 
 
 def check_processes(bench: Bench) -> None:
