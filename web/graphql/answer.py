@@ -11,11 +11,11 @@ from starlette.responses import Response
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from ...schema.errors import INTERNAL, TOO_LARGE, presented
+from ...schema.errors import INTERNAL, TIMEOUT, TOO_LARGE, presented
 from ...schema.execution.results import LARGEST, EventResult, MutationResult, SharedResult
 from .media import Media
 
-_STATUS = {INTERNAL: 500}
+_STATUS = {INTERNAL: 500, TIMEOUT: 504}
 
 
 def body_of(result: ExecutionResult) -> dict[str, Any]:
