@@ -27,15 +27,9 @@ def message_outcome(process: ProcessControlBlock) -> MessageSendResponse:
         made.status = "completed" if process.outcome is Outcome.COMPLETED else "failed"
         made.response = _said(process)
     elif question := asked(process):
-        if question.kind is InterruptKind.CONFIRMATION:
+        _show(made, question, process)
+        if made.confirmation_needed:
             made.status = "completed"
-            made.confirmation_needed = True
-            made.confirmation_message = question.question
-            made.confirmation_id = question.id
-        else:
-            made.clarification_needed = True
-            made.clarification_question = spelled_out(question.question, question.options)
-            made.thread_id = process.pid
     return made
 
 
@@ -45,16 +39,8 @@ def request_outcome(process: ProcessControlBlock) -> SubmitRequestResponse:
         made.status = "completed" if process.outcome is Outcome.COMPLETED else "failed"
         made.response = made.response_text = _said(process)
     elif question := asked(process):
-        if question.kind is InterruptKind.CONFIRMATION:
-            made.status = "confirmation_needed"
-            made.confirmation_needed = True
-            made.confirmation_message = question.question
-            made.confirmation_id = question.id
-        else:
-            made.status = "clarification_needed"
-            made.clarification_needed = True
-            made.clarification_question = spelled_out(question.question, question.options)
-            made.thread_id = process.pid
+        _show(made, question, process)
+        made.status = "confirmation_needed" if made.confirmation_needed else "clarification_needed"
     return made
 
 
@@ -63,6 +49,21 @@ def asked(
 ) -> Interrupt | None:
     """The oldest open question of these kinds; of others a client sees that it is `processing`."""
     return next((each for each in process.interrupts if each.kind in kinds), None)
+
+
+def _show(
+    made: MessageSendResponse | SubmitRequestResponse,
+    question: Interrupt,
+    process: ProcessControlBlock,
+) -> None:
+    if question.kind is InterruptKind.CONFIRMATION:
+        made.confirmation_needed = True
+        made.confirmation_message = question.question
+        made.confirmation_id = question.id
+    else:
+        made.clarification_needed = True
+        made.clarification_question = spelled_out(question.question, question.options)
+        made.thread_id = process.pid
 
 
 def _said(process: ProcessControlBlock) -> str | None:
